@@ -1,0 +1,1 @@
+//! Config: local file and signed documents.

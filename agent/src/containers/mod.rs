@@ -1,0 +1,1 @@
+//! Container runtimes: who runs on this node.

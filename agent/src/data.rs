@@ -1,0 +1,45 @@
+//! The values that features of the agent hand to each other over channels; `wiring` connects them.
+//!
+//! Features never import each other: whoever produces and whoever consumes both know only this file and the
+//! shared crates.
+
+use skerry_model::{LogRecord, LossEntry, Scrape};
+
+/// What an input read, with the position that covers it. Records, positions and losses are committed together,
+/// so that after a crash the input resumes exactly behind the last stored record.
+#[derive(Debug, Clone, Default)]
+pub struct LogInput {
+    /// Records in the order they were read. May be empty where only positions or losses changed.
+    pub records: Vec<LogRecord>,
+    /// Positions after those records.
+    pub positions: Vec<PositionUpdate>,
+    /// What the input had to give up.
+    pub losses: Vec<LossEntry>,
+}
+
+/// New position of one input.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PositionUpdate {
+    /// Names the input: unique on this node, stable over restarts, at most 1 KiB.
+    pub key: String,
+    /// The input's own encoding of its position, at most 4 KiB; `None` forgets the key.
+    pub state: Option<Vec<u8>>,
+}
+
+/// One round of collection.
+#[derive(Debug, Clone, Default)]
+pub struct Collected {
+    /// What was measured.
+    pub scrape: Scrape,
+    /// Which collectors failed in this round; the others' values stand in `scrape`.
+    pub failures: Vec<CollectorFailure>,
+}
+
+/// A collector that took no measurement in this round.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CollectorFailure {
+    /// The collector's name, as in the config.
+    pub collector: &'static str,
+    /// What went wrong, for people.
+    pub error: String,
+}

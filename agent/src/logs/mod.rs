@@ -1,0 +1,1 @@
+//! Log inputs: tails files and container logs.

@@ -1,0 +1,1 @@
+//! The node store: one SQLite file, one writer.

@@ -1,0 +1,1 @@
+//! Sync with the fleet: outbox and MQTT link.

@@ -1,0 +1,1 @@
+//! Takes batches in exactly once.

@@ -1,0 +1,1 @@
+//! MQTT transports: the endpoint of our own, or an external broker.

@@ -1,0 +1,27 @@
+//! What a container runtime says about a container.
+
+use crate::UnixMillis;
+use std::collections::BTreeMap;
+
+/// One container on this node, as its runtime describes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContainerInfo {
+    /// Full id, 64 hex digits with Docker and Podman.
+    pub id: String,
+    /// Name without a leading slash.
+    pub name: String,
+    /// Image reference as the user wrote it.
+    pub image: String,
+    /// The runtime's labels, at most 64.
+    pub labels: BTreeMap<String, String>,
+    /// State in the runtime's words: `running`, `exited`, `paused`, …
+    pub state: String,
+    /// When it was started last.
+    pub started_at: Option<UnixMillis>,
+    /// How often the runtime has restarted it.
+    pub restarts: u64,
+    /// Main process in the host's numbering, while it runs.
+    pub pid: Option<u32>,
+    /// Where the runtime writes its log in Docker's json-file format, if it does.
+    pub json_log_path: Option<String>,
+}

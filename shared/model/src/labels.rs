@@ -1,0 +1,204 @@
+//! Label sets: what names a series.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// Most labels one series may have, `__name__` included.
+pub const LABELS_MAX: usize = 64;
+/// Most bytes of all names and values of one label set.
+pub const LABEL_BYTES_MAX: usize = 16 * 1024;
+
+/// A label set, sorted by label name, with unique names and no empty values; `__name__` is the metric's name.
+///
+/// As in Prometheus's data model a label with an empty value is the same as no label, so none is kept.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(try_from = "Vec<(String, String)>", into = "Vec<(String, String)>")]
+pub struct Labels(Box<[(Box<str>, Box<str>)]>);
+
+/// Why pairs are no label set.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidLabels {
+    /// The same name stands twice.
+    #[error("label {0:?} stands twice")]
+    Duplicate(String),
+    /// More than [`LABELS_MAX`] labels.
+    #[error("{0} labels, at most {LABELS_MAX} are taken")]
+    TooMany(usize),
+    /// More than [`LABEL_BYTES_MAX`] bytes.
+    #[error("labels of {0} bytes, at most {LABEL_BYTES_MAX} are taken")]
+    TooLong(usize),
+    /// A name is empty.
+    #[error("a label name is empty")]
+    EmptyName,
+}
+
+impl Labels {
+    /// The label set of these pairs, in any order.
+    ///
+    /// # Errors
+    /// [`InvalidLabels`] if a name is empty or stands twice, or a bound is exceeded.
+    pub fn new<N: Into<String>, V: Into<String>>(
+        pairs: impl IntoIterator<Item = (N, V)>,
+    ) -> Result<Self, InvalidLabels> {
+        let mut pairs: Vec<(Box<str>, Box<str>)> = pairs
+            .into_iter()
+            .map(|(n, v)| (n.into().into_boxed_str(), v.into().into_boxed_str()))
+            .filter(|(_, v)| !v.is_empty())
+            .collect();
+        pairs.sort_unstable();
+        if pairs.len() > LABELS_MAX {
+            return Err(InvalidLabels::TooMany(pairs.len()));
+        }
+        let bytes: usize = pairs.iter().map(|(n, v)| n.len() + v.len()).sum();
+        if bytes > LABEL_BYTES_MAX {
+            return Err(InvalidLabels::TooLong(bytes));
+        }
+        if pairs.iter().any(|(n, _)| n.is_empty()) {
+            return Err(InvalidLabels::EmptyName);
+        }
+        if let Some(pair) = pairs.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+            return Err(InvalidLabels::Duplicate(pair[0].0.to_string()));
+        }
+        Ok(Self(pairs.into_boxed_slice()))
+    }
+
+    /// Value of a label; `""` where it is absent.
+    #[must_use]
+    pub fn value(&self, name: &str) -> &str {
+        self.0.binary_search_by(|(n, _)| (**n).cmp(name)).map_or("", |at| &self.0[at].1)
+    }
+
+    /// The metric's name; `""` where there is none.
+    #[must_use]
+    pub fn metric(&self) -> &str {
+        self.value("__name__")
+    }
+
+    /// Names and values, sorted by name.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
+        self.0.iter().map(|(n, v)| (&**n, &**v))
+    }
+
+    /// Number of labels.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is no label at all.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// This set with one label set to `value` (replaced, added, or removed where `value` is empty).
+    ///
+    /// # Errors
+    /// [`InvalidLabels`] if a bound is exceeded.
+    pub fn with(&self, name: &str, value: &str) -> Result<Self, InvalidLabels> {
+        Self::new(self.iter().filter(|(n, _)| *n != name).chain([(name, value)]))
+    }
+}
+
+impl TryFrom<Vec<(String, String)>> for Labels {
+    type Error = InvalidLabels;
+    fn try_from(pairs: Vec<(String, String)>) -> Result<Self, Self::Error> {
+        Self::new(pairs)
+    }
+}
+
+impl From<Labels> for Vec<(String, String)> {
+    fn from(labels: Labels) -> Self {
+        labels.0.into_vec().into_iter().map(|(n, v)| (n.into_string(), v.into_string())).collect()
+    }
+}
+
+/// Prometheus's notation: `name{label="value",…}` with `\`, `"` and newline escaped.
+impl fmt::Display for Labels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.metric())?;
+        let mut open = false;
+        for (name, value) in self.iter().filter(|(name, _)| *name != "__name__") {
+            f.write_str(if open { "," } else { "{" })?;
+            open = true;
+            write!(f, "{name}=\"")?;
+            for c in value.chars() {
+                match c {
+                    '\\' => f.write_str("\\\\")?,
+                    '"' => f.write_str("\\\"")?,
+                    '\n' => f.write_str("\\n")?,
+                    c => write!(f, "{c}")?,
+                }
+            }
+            f.write_str("\"")?;
+        }
+        if open { f.write_str("}") } else { Ok(()) }
+    }
+}
+
+/// Collects labels for a series whose label names are known not to repeat.
+#[derive(Debug, Clone)]
+pub struct LabelsBuilder(Vec<(String, String)>);
+
+impl LabelsBuilder {
+    /// Begins with the metric's name.
+    #[must_use]
+    pub fn metric(name: &str) -> Self {
+        Self(vec![("__name__".to_owned(), name.to_owned())])
+    }
+
+    /// Adds a label; a later one of the same name replaces an earlier one.
+    #[must_use]
+    pub fn label(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.0.retain(|(n, _)| n != name);
+        self.0.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// The label set. Over-long values are cut at a character boundary rather than refused, because a device name
+    /// that is too long must not cost its measurements.
+    ///
+    /// # Panics
+    /// If more than [`LABELS_MAX`] labels were added: callers add a fixed few.
+    #[must_use]
+    pub fn build(mut self) -> Labels {
+        let total: usize = self.0.iter().map(|(n, v)| n.len() + v.len()).sum();
+        let value_bytes_max = if total > LABEL_BYTES_MAX { 128 } else { 1024 };
+        for (_, value) in &mut self.0 {
+            let mut end = value.len().min(value_bytes_max);
+            while !value.is_char_boundary(end) {
+                end -= 1;
+            }
+            value.truncate(end);
+        }
+        Labels::new(self.0).expect("names are unique by construction, few, and values were cut")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn display_is_promethean_and_escapes() {
+        let labels =
+            LabelsBuilder::metric("up").label("job", "a\"b\\c\nd").label("instance", "x:1").label("gone", "").build();
+        assert_eq!(labels.to_string(), "up{instance=\"x:1\",job=\"a\\\"b\\\\c\\nd\"}");
+        assert_eq!(labels.value("gone"), "");
+        assert_eq!(labels.len(), 3);
+    }
+
+    #[test]
+    fn duplicates_and_bounds_are_refused() {
+        assert_eq!(Labels::new([("a", "1"), ("a", "2")]), Err(InvalidLabels::Duplicate("a".into())));
+        assert!(matches!(Labels::new((0..100).map(|i| (format!("l{i}"), "v"))), Err(InvalidLabels::TooMany(100))));
+        assert!(matches!(Labels::new([("a", "x".repeat(20_000))]), Err(InvalidLabels::TooLong(_))));
+    }
+
+    #[test]
+    fn with_replaces_and_removes() {
+        let labels = Labels::new([("a", "1"), ("b", "2")]).unwrap();
+        assert_eq!(labels.with("a", "9").unwrap().value("a"), "9");
+        assert_eq!(labels.with("a", "").unwrap().len(), 1);
+    }
+}

@@ -1,0 +1,88 @@
+//! The loss ledger: what was not kept, and why.
+
+use crate::{StreamKind, TimeRange};
+use serde::{Deserialize, Serialize};
+
+/// Why records are missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LossReason {
+    /// The stream's byte budget was full and its policy drops the oldest.
+    Retention,
+    /// The agent stopped without a chance to write what was in memory.
+    Crash,
+    /// The disk or the database's own cap was full.
+    DiskFull,
+    /// A stored block failed its checksum or could not be decoded.
+    Corrupt,
+    /// A record exceeded a limit (line length, label bytes).
+    Oversize,
+    /// More series than the limit allows.
+    SeriesLimit,
+    /// A queue in memory was full and its source cannot wait.
+    Overload,
+    /// A source vanished, was truncated or was rotated away before it was read to its end.
+    SourceGone,
+    /// The database itself could not be opened and a new one was begun.
+    DatabaseReplaced,
+    /// A collector failed and took no measurement.
+    CollectorFailed,
+    /// A record could not be parsed.
+    Parse,
+}
+
+impl LossReason {
+    /// Every reason.
+    pub const ALL: [Self; 11] = [
+        Self::Retention,
+        Self::Crash,
+        Self::DiskFull,
+        Self::Corrupt,
+        Self::Oversize,
+        Self::SeriesLimit,
+        Self::Overload,
+        Self::SourceGone,
+        Self::DatabaseReplaced,
+        Self::CollectorFailed,
+        Self::Parse,
+    ];
+
+    /// Lower-case name, as it stands in labels and tables.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Retention => "retention",
+            Self::Crash => "crash",
+            Self::DiskFull => "disk_full",
+            Self::Corrupt => "corrupt",
+            Self::Oversize => "oversize",
+            Self::SeriesLimit => "series_limit",
+            Self::Overload => "overload",
+            Self::SourceGone => "source_gone",
+            Self::DatabaseReplaced => "database_replaced",
+            Self::CollectorFailed => "collector_failed",
+            Self::Parse => "parse",
+        }
+    }
+
+    /// The reason of that name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.as_str() == name)
+    }
+}
+
+/// One line of the loss ledger.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LossEntry {
+    /// Which stream the records belonged to.
+    pub stream: StreamKind,
+    /// Why they are missing.
+    pub reason: LossReason,
+    /// How many: samples for metrics, lines for logs, events for events. `None` where nobody can know.
+    pub count: Option<u64>,
+    /// When they were taken, as far as known.
+    pub range: TimeRange,
+    /// What they came from (a file, a collector, a table); `""` where it is the whole stream. At most 256 bytes.
+    pub source: String,
+}
