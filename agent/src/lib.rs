@@ -1,6 +1,7 @@
 //! The Skerry agent: collects, keeps and ships what a node measures and logs, and obeys signed configs alone.
 
 pub mod api;
+pub mod clock;
 pub mod collect;
 pub mod config;
 pub mod containers;
