@@ -61,7 +61,7 @@ impl fmt::Display for Bytes {
         let (unit, factor) = SIZE_UNITS
             .iter()
             .filter(|(name, _)| name.ends_with("iB"))
-            .find(|(_, factor)| self.0 >= *factor && self.0 % factor == 0)
+            .find(|(_, factor)| self.0 >= *factor && self.0.is_multiple_of(*factor))
             .unwrap_or(&("B", 1));
         write!(f, "{}{unit}", self.0 / factor)
     }
