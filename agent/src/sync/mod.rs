@@ -1,1 +1,3 @@
 //! Sync with the fleet: outbox and MQTT link.
+
+pub mod outbox;

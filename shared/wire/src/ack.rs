@@ -33,7 +33,7 @@ impl SeqSet {
     /// How many numbers are in it.
     #[must_use]
     pub fn len(&self) -> u64 {
-        self.0.iter().map(|(from, to)| to - from + 1).sum()
+        self.0.iter().fold(0, |sum: u64, (from, to)| sum.saturating_add((to - from).saturating_add(1)))
     }
 
     /// Adds all numbers of `from..=to`; does nothing where `to < from`.
@@ -79,7 +79,10 @@ impl SeqSet {
             if *start > at {
                 holes.push((Seq(at), Seq(start - 1)));
             }
-            at = end.saturating_add(1);
+            let Some(behind) = end.checked_add(1) else {
+                return holes;
+            };
+            at = behind;
         }
         if at <= to.0 {
             holes.push((Seq(at), to));
