@@ -416,10 +416,9 @@ mod tests {
 
     #[test]
     fn events_then_newest_then_backlog_in_turn() {
-        let tips =
-            vec![tip(StreamKind::Logs, 5, &[]), tip(StreamKind::Metrics, 5, &[]), tip(StreamKind::Events, 3, &[])];
-        let mut outbox = ready(tips, Limits { newest: 1, in_flight: 99, ..Limits::default() });
         use StreamKind::{Events, Logs, Metrics};
+        let tips = vec![tip(Logs, 5, &[]), tip(Metrics, 5, &[]), tip(Events, 3, &[])];
+        let mut outbox = ready(tips, Limits { newest: 1, in_flight: 99, ..Limits::default() });
         let expected = [
             (Events, 1),
             (Events, 2),
