@@ -141,7 +141,7 @@ pub fn check(bytes: &[u8], limits: &Limits<'_>) -> Result<(), Fault> {
                 if open.len() >= limits.depth_max {
                     return Err(Fault::TooDeep(start));
                 }
-                let map = is_map.then(|| Keys { begun: at, previous: None });
+                let map = is_map.then_some(Keys { begun: at, previous: None });
                 open.push(Frame { left, map });
                 continue;
             }
