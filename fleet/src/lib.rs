@@ -6,4 +6,5 @@ pub mod console;
 pub mod enrol;
 pub mod ingest;
 pub mod mqtt;
+pub mod pki;
 pub mod store;
