@@ -12,6 +12,7 @@
 //! - Every buffer, queue and wait has a bound; the bytes of all packets together have one too.
 
 mod admission;
+mod broker;
 mod codec;
 mod connection;
 mod endpoint;
@@ -27,6 +28,7 @@ mod topics;
 mod websocket;
 
 pub use admission::Admission;
+pub use broker::{Broker, BrokerConfig};
 pub use connection::PeerIdentity;
 pub use endpoint::{BindError, Endpoint, EndpointConfig};
 pub use hub::{Limits, Service};

@@ -1,6 +1,7 @@
 //! The endpoint as its peers see it. `protocol` and `limits` run on in-memory streams with virtual time, `tls` and
 //! `clients` over real TLS on loopback.
 
+mod broker;
 mod clients;
 mod limits;
 mod protocol;
