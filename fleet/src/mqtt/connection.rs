@@ -128,7 +128,7 @@ where
         encoder.connack(&mut wire.out, ConnectAnswer::NotAuthorized, None);
         return Err(refused(Refusal::Revoked, "the key is revoked".into()));
     }
-    match Session::open(who.node.clone(), &connect) {
+    match Session::open(who.node.clone(), &connect, hub.config.node_bytes_max) {
         Ok(session) => Ok((connect, session)),
         Err(wish) => {
             encoder.connack(&mut wire.out, ConnectAnswer::Unacceptable, None);
@@ -221,7 +221,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
             }
         };
         tracing::info!(node = %self.who.node, session = %self.seat.session, reason = end.reason.as_str(),
-            detail = end.detail, "node disconnected");
+            detail = %end.detail, "node disconnected");
         let Self { hub, mut wire, who, version, mut session, seat, announced, charge, .. } = self;
         let id = seat.session;
         // From here on the node counts as gone, also for senders; the last words may take a moment.

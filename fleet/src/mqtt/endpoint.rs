@@ -198,7 +198,14 @@ impl Newcomer {
         let stop = self.stop.clone();
         let refuse = |why: Refusal, error: String| {
             self.service.0.stats.refuse(why);
-            tracing::info!(peer = %self.peer, reason = why.as_str(), error, "connection refused");
+            match why {
+                // Somebody holds a certificate, so an operator may have to act.
+                Refusal::BadCertificate | Refusal::Revoked | Refusal::BadName => {
+                    tracing::info!(peer = %self.peer, reason = why.as_str(), error, "connection refused");
+                }
+                // What any scanner on the network causes is counted, not told each time.
+                _ => tracing::debug!(peer = %self.peer, reason = why.as_str(), error, "connection refused"),
+            }
         };
         // Small packets both ways: waiting to fill a segment would only add to the delay.
         let _ = self.stream.set_nodelay(true);

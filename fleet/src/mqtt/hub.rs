@@ -33,6 +33,8 @@ pub struct Limits {
     pub packet_bytes_max: usize,
     /// Bytes of packets that are being received or not yet done, over all connections together.
     pub budget_bytes: usize,
+    /// Bytes of one node's messages that may wait to be done; it may be exceeded by one packet.
+    pub node_bytes_max: usize,
 }
 
 impl Default for Limits {
@@ -48,6 +50,7 @@ impl Default for Limits {
             // Topic and packet header stand beside the payload.
             packet_bytes_max: MESSAGE_BYTES_MAX + 1024,
             budget_bytes: 64 << 20,
+            node_bytes_max: 4 << 20,
         }
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! Invariants:
 //! - PUBACKs leave in the order in which the messages came (MQTT 5, 4.6), each only after its [`Done`].
-//! - At most [`ACKS_MAX`] messages wait for their PUBACK; the connection stops reading before.
+//! - At most [`ACKS_MAX`] messages wait for their PUBACK, and no more bytes than one node may hold of the budget:
+//!   the connection stops reading before.
 //! - Toward the node, no more QoS 1 messages are under way than it takes, and none it did not subscribe to.
 
 use super::codec::{Connect, Encoder, Farewell, Packet, Version, Will};
@@ -13,6 +14,7 @@ use bytes::{Bytes, BytesMut};
 use mqtt_proto::{Pid, QoS, QosPid, TopicName};
 use skerry_model::NodeId;
 use skerry_wire::{DownLeaf, MESSAGE_BYTES_MAX, Topic, UpLeaf};
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
@@ -29,16 +31,16 @@ pub(super) struct End {
     pub(super) reason: EndReason,
     pub(super) farewell: Option<Farewell>,
     /// For the log.
-    pub(super) detail: String,
+    pub(super) detail: Cow<'static, str>,
 }
 
 impl End {
-    pub(super) fn new(reason: EndReason, farewell: Farewell, detail: impl Into<String>) -> Self {
+    pub(super) fn new(reason: EndReason, farewell: Farewell, detail: impl Into<Cow<'static, str>>) -> Self {
         Self { reason, farewell: Some(farewell), detail: detail.into() }
     }
 
     /// Without a word to the node: it has gone, or said goodbye itself.
-    pub(super) fn silent(reason: EndReason, detail: impl Into<String>) -> Self {
+    pub(super) fn silent(reason: EndReason, detail: impl Into<Cow<'static, str>>) -> Self {
         Self { reason, farewell: None, detail: detail.into() }
     }
 }
@@ -55,6 +57,7 @@ pub(super) struct Published {
 #[derive(Debug)]
 struct Owed {
     pid: Pid,
+    bytes: usize,
     state: Owing,
 }
 
@@ -80,6 +83,9 @@ pub(super) struct Session {
     subscriptions: Subscriptions,
     will: Option<Bytes>,
     owed: VecDeque<Owed>,
+    owed_bytes: usize,
+    owed_bytes_max: usize,
+    warned: bool,
     under_way: Vec<Pid>,
     under_way_max: usize,
     last_pid: Pid,
@@ -88,8 +94,8 @@ pub(super) struct Session {
 
 impl Session {
     /// The session that `connect` asks for. The client id does not matter: the certificate names the node, and a
-    /// second name could only contradict it.
-    pub(super) fn open(node: NodeId, connect: &Connect) -> Result<Self, BadWish> {
+    /// second name could only contradict it. No more is read while messages of `owed_bytes_max` wait for PUBACK.
+    pub(super) fn open(node: NodeId, connect: &Connect, owed_bytes_max: usize) -> Result<Self, BadWish> {
         if connect.extended_auth {
             return Err(BadWish::ExtendedAuth);
         }
@@ -108,6 +114,9 @@ impl Session {
             subscriptions: Subscriptions::default(),
             will,
             owed: VecDeque::new(),
+            owed_bytes: 0,
+            owed_bytes_max,
+            warned: false,
             under_way: Vec::new(),
             under_way_max: UNDER_WAY_MAX.min(usize::from(connect.receive_max)),
             last_pid: Pid::default(),
@@ -136,8 +145,9 @@ impl Session {
             Packet::Subscribe { pid, filters, .. } => {
                 let granted: Vec<_> =
                     filters.iter().map(|(filter, qos)| self.subscriptions.add(&self.node, filter, *qos)).collect();
-                for _ in granted.iter().filter(|granted| granted.is_none()) {
+                for ((filter, _), _) in filters.iter().zip(&granted).filter(|(_, granted)| granted.is_none()) {
                     stats.refuse(Refusal::SubscribeTopic);
+                    self.warn("a subscription to topics that are not the node's own is refused", filter);
                 }
                 self.encoder.suback(out, pid, &granted);
             }
@@ -182,9 +192,10 @@ impl Session {
         }
         let Some(leaf) = publishable(&self.node, topic) else {
             stats.refuse(Refusal::PublishTopic);
+            self.warn("a publish to a topic that is not the node's own is refused", topic);
             return match (self.encoder.0, qos) {
                 (Version::V5, QosPid::Level1(pid)) => {
-                    self.owed.push_back(Owed { pid, state: Owing::Refused });
+                    self.owed.push_back(Owed { pid, bytes: 0, state: Owing::Refused });
                     self.acknowledge(out);
                     Ok(None)
                 }
@@ -198,7 +209,8 @@ impl Session {
         let done = match qos {
             QosPid::Level1(pid) => {
                 let (done, acked) = Done::new(Some(budget));
-                self.owed.push_back(Owed { pid, state: Owing::Awaited(acked) });
+                self.owed_bytes += payload.len();
+                self.owed.push_back(Owed { pid, bytes: payload.len(), state: Owing::Awaited(acked) });
                 done
             }
             _ => Done::unawaited(Some(budget)),
@@ -206,9 +218,17 @@ impl Session {
         Ok(Some(Published { leaf, payload, done }))
     }
 
+    /// Tells of the first refusal; the counters tell of the others.
+    fn warn(&mut self, what: &'static str, topic: &str) {
+        if !std::mem::replace(&mut self.warned, true) {
+            let topic: String = topic.chars().take(80).collect();
+            tracing::warn!(node = %self.node, topic, "{what}");
+        }
+    }
+
     /// Whether another message may be read.
     pub(super) fn takes_more(&self) -> bool {
-        self.owed.len() < ACKS_MAX
+        self.owed.len() < ACKS_MAX && self.owed_bytes < self.owed_bytes_max
     }
 
     /// Whether a PUBACK waits for its [`Done`].
@@ -232,8 +252,9 @@ impl Session {
             let detail = "a message was dropped unfinished";
             return Err(End::new(EndReason::Unhandled, Farewell::ImplementationSpecificError, detail));
         }
-        if let Some(Owed { pid, state: Owing::Awaited(_) }) = self.owed.front() {
+        if let Some(Owed { pid, bytes, state: Owing::Awaited(_) }) = self.owed.front() {
             self.encoder.puback(out, *pid, false);
+            self.owed_bytes -= bytes;
             self.owed.pop_front();
         }
         self.acknowledge(out);
@@ -242,7 +263,7 @@ impl Session {
 
     /// Writes the refusals at the head of the queue: they wait for nothing but their turn.
     fn acknowledge(&mut self, out: &mut BytesMut) {
-        while let Some(Owed { pid, state: Owing::Refused }) = self.owed.front() {
+        while let Some(Owed { pid, state: Owing::Refused, .. }) = self.owed.front() {
             self.encoder.puback(out, *pid, true);
             self.owed.pop_front();
         }

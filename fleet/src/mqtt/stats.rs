@@ -91,7 +91,7 @@ impl Stats {
         self.connected.load(Ordering::Relaxed)
     }
 
-    /// Sessions that were accepted.
+    /// Sessions that were accepted; with an external broker, how often the fleet subscribed there.
     #[must_use]
     pub fn connections(&self) -> u64 {
         self.connections.load(Ordering::Relaxed)

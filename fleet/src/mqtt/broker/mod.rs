@@ -227,7 +227,7 @@ impl Receiver<'_> {
             let Event::Incoming(packet) = event else { continue };
             let handled = match packet {
                 Packet::ConnAck(connack) => self.on_connected(connack.session_present).await,
-                Packet::SubAck(suback) => on_subscribed(&suback.return_codes),
+                Packet::SubAck(suback) => self.on_subscribed(&suback.return_codes),
                 Packet::Publish(publish) => self.on_publish(publish).await,
                 _ => Ok(()),
             };
@@ -238,7 +238,6 @@ impl Receiver<'_> {
     }
 
     async fn on_connected(&mut self, session_present: bool) -> Result<(), End> {
-        add(&self.stats.connections, 1);
         if !session_present {
             for gone in self.presence.forget() {
                 self.tell(gone).await?;
@@ -249,6 +248,20 @@ impl Receiver<'_> {
             .subscribe(Topic::UP_FILTER, QoS::AtLeastOnce)
             .await
             .map_err(|_| End::Failed("the MQTT client ended".into()))
+    }
+
+    fn on_subscribed(&self, codes: &[SubscribeReasonCode]) -> Result<(), End> {
+        match codes.iter().find(|code| !matches!(code, SubscribeReasonCode::Success(_))) {
+            None => {
+                add(&self.stats.connections, 1);
+                tracing::info!("subscribed at the broker");
+                Ok(())
+            }
+            Some(code) => Err(End::Failed(format!(
+                "the broker refused the subscription {} ({code:?}); allow the fleet to read it in the broker's access list",
+                Topic::UP_FILTER
+            ))),
+        }
     }
 
     async fn on_publish(&mut self, publish: Publish) -> Result<(), End> {
@@ -300,16 +313,6 @@ impl Receiver<'_> {
 
     async fn tell(&self, event: Inbound) -> Result<(), End> {
         self.inbound.send(event).await.map_err(|_| End::Stopped)
-    }
-}
-
-fn on_subscribed(codes: &[SubscribeReasonCode]) -> Result<(), End> {
-    match codes.iter().find(|code| !matches!(code, SubscribeReasonCode::Success(_))) {
-        None => Ok(()),
-        Some(code) => Err(End::Failed(format!(
-            "the broker refused the subscription {} ({code:?}); allow the fleet to read it in the broker's access list",
-            Topic::UP_FILTER
-        ))),
     }
 }
 

@@ -52,7 +52,7 @@ impl Mosquitto {
         );
         let config = write("mosquitto.conf", &config);
         // Started by root it would become another user, who may not read the files: told to stay who it is.
-        let user = rustix::process::getuid().is_root().then_some("user root\n").unwrap_or_default();
+        let user = if rustix::process::getuid().is_root() { "user root\n" } else { "" };
         let text = std::fs::read_to_string(&config).unwrap();
         std::fs::write(&config, format!("{user}{text}")).unwrap();
         let process = Self::spawn(&config);
@@ -133,8 +133,6 @@ impl Fleet {
             while self.stats.connections() < times {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
-            // CONNACK is counted; SUBACK follows it on the same connection.
-            tokio::time::sleep(Duration::from_millis(100)).await;
         };
         timeout(SOON, connected).await.expect("the fleet connects");
     }

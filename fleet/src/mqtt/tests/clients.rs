@@ -33,14 +33,14 @@ async fn talk_with_rumqttc(site: &mut Site, client: AsyncClient, mut event_loop:
     event(&mut event_loop, |packet| matches!(packet, Packet::SubAck(_))).await;
     client.publish("skerry/v1/a/up/metrics", rumqttc::QoS::AtLeastOnce, false, vec![5; 300_000]).await.unwrap();
 
-    let polled = tokio::spawn(async move {
+    let mut polled = tokio::spawn(async move {
         let ack = event(&mut event_loop, |packet| matches!(packet, Packet::PubAck(_))).await;
         (ack, event_loop)
     });
     let (_, leaf, payload, done) = message(&mut site.inbound).await;
     assert_eq!((leaf, payload.len()), (UpLeaf::Metrics, 300_000));
-    tokio::time::sleep(Duration::from_millis(50)).await;
-    assert!(!polled.is_finished(), "no PUBACK before the fleet is done");
+    let early = timeout(Duration::from_millis(50), &mut polled).await;
+    assert!(early.is_err(), "no PUBACK before the fleet is done");
     done.complete();
     let (_, mut event_loop) = timeout(SOON, polled).await.unwrap().unwrap();
 

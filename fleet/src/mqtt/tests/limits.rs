@@ -151,6 +151,23 @@ async fn all_nodes_together_stay_within_the_budget() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_node_holds_its_share_of_the_budget_at_most() {
+    let mut bench = Bench::with(Limits { node_bytes_max: 100, ..Limits::default() }, 64);
+    let mut client = bench.client("a", 4).await;
+    let mut done = vec![];
+    for n in 1..=3 {
+        client.send(publish(4, "skerry/v1/a/up/logs", QosPid::Level1(pid(n)), vec![0; 60])).await;
+    }
+    for _ in 0..2 {
+        done.push(bench.message().await.3);
+    }
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert!(bench.inbound.try_recv().is_err(), "120 bytes wait already");
+    done.remove(0).complete();
+    bench.message().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn property_lists_that_would_blow_up_are_refused() {
     let mut bench = Bench::new();
     let mut client = bench.client("a", 5).await;

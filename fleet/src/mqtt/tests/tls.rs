@@ -39,6 +39,23 @@ async fn the_servers_own_certificate_is_no_nodes() {
 }
 
 #[tokio::test]
+async fn a_certificate_that_names_no_node_is_refused() {
+    let site = Site::new().await;
+    let ca_key = rcgen::KeyPair::from_pem(&site.ca.key_pem()).unwrap();
+    let issuer = rcgen::Issuer::from_ca_cert_der(site.ca.cert_der(), ca_key).unwrap();
+    for name in ["a/b", "+", "#"] {
+        let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
+        let mut params = rcgen::CertificateParams::default();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
+        let cert = params.signed_by(&key, &issuer).unwrap();
+        let key = NodeKey { cert_pem: cert.pem(), key_pem: key.serialize_pem(), pin: [0; 32] };
+        assert_shut(&site, tls_client(site.ca.cert_pem(), Some(&key))).await;
+    }
+    assert_eq!(site.stats.refused(Refusal::BadName), 3);
+}
+
+#[tokio::test]
 async fn a_revoked_key_fails_the_handshake() {
     let site = Site::new().await;
     let key = node_key(&site.ca, "a");
