@@ -32,6 +32,8 @@ use tokio_util::sync::CancellationToken;
 
 /// Answers and messages that may wait for the node to take them, in bytes; beyond, neither is made.
 const OUT_BYTES_MAX: usize = 256 * 1024;
+/// Longest pause of reading: a fleet that stands still for longer does not need the connection.
+const PAUSE_MAX: Duration = Duration::from_secs(24 * 3600);
 /// How long the last words may take.
 const FAREWELL_MAX: Duration = Duration::from_millis(500);
 /// PUBLISH's type, in the upper half of the first byte.
@@ -166,6 +168,8 @@ struct Connection<'a, S> {
     charge: Charge,
     idle_max: Duration,
     heard_at: Instant,
+    /// Whether this side did not read in the last turn.
+    paused: bool,
     /// Since when the peer takes nothing of what is to be written.
     unwritten_since: Option<Instant>,
 }
@@ -208,6 +212,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
             // One and a half times the keepalive (MQTT 5, 3.1.2.10).
             idle_max: Duration::from_millis(u64::from(keepalive_s) * 1500),
             heard_at: Instant::now(),
+            paused: false,
             unwritten_since: None,
             who,
         }
@@ -251,9 +256,10 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
         let waiting = matches!(self.charge, Charge::Waiting(_));
         let has_room = self.wire.out.len() < OUT_BYTES_MAX;
         let reading = self.pending.is_none() && self.session.takes_more() && has_room && !waiting;
-        if !reading {
+        if reading && self.paused {
             self.heard_at = now;
         }
+        self.paused = !reading;
         if !self.wire.is_dirty() {
             self.unwritten_since = None;
         } else if self.unwritten_since.is_none() {
@@ -324,8 +330,8 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
                 (self.heard_at + self.hub.config.stall_timeout, silent("a packet stopped half-way"))
             }
             (true, _) => (self.heard_at + self.idle_max, silent("nothing was heard within the keepalive")),
-            // Reading is paused by this side: woken up to look again, since `heard_at` moves along.
-            (false, _) => (Instant::now() + Duration::from_secs(3600), silent("nothing moved for an hour")),
+            // Reading is paused by this side, until the fleet or the budget lets it go on.
+            (false, _) => (Instant::now() + PAUSE_MAX, silent("the fleet took nothing for a day")),
         };
         if let Some(since) = self.unwritten_since {
             let limit = since + self.hub.config.write_timeout;

@@ -46,6 +46,21 @@ async fn the_keepalive_clock_stands_still_while_the_fleet_pauses_reading() {
     for _ in 0..33 {
         client.receive().await.expect("the connection has lived on");
     }
+
+    // The same where nothing waits to be read: the node has its whole keepalive again.
+    let mut done = vec![];
+    for n in 1..=32 {
+        client.send(publish(4, "skerry/v1/a/up/logs", QosPid::Level1(pid(n)), "x")).await;
+        done.push(bench.message().await.3);
+    }
+    tokio::time::advance(Duration::from_secs(300)).await;
+    done.into_iter().for_each(Done::complete);
+    for _ in 0..32 {
+        client.receive().await.expect("the connection has lived on");
+    }
+    tokio::time::advance(Duration::from_secs(14)).await;
+    client.send([0xc0, 0]).await;
+    assert_eq!(client.receive_v3().await, v3::Packet::Pingresp);
 }
 
 #[tokio::test(start_paused = true)]
