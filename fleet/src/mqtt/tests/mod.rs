@@ -290,6 +290,7 @@ impl Site {
         config: Arc<rustls::ClientConfig>,
     ) -> std::io::Result<tokio_rustls::client::TlsStream<tokio::net::TcpStream>> {
         let tcp = tokio::net::TcpStream::connect(self.address).await?;
+        tcp.set_nodelay(true)?;
         tokio_rustls::TlsConnector::from(config).connect("localhost".try_into().unwrap(), tcp).await
     }
 
