@@ -1,1 +1,43 @@
-//! The fleet store: SQLite.
+//! The fleet's data: what the nodes sent, in one SQLite file with one writer thread.
+//!
+//! The writer gathers what waits for it, decides on each batch with [`crate::ingest::core`] inside one transaction,
+//! commits (write-ahead log, synchronous FULL), and only then answers. Readers have connections of their own and see
+//! whole commits. Blocks are kept as the nodes encoded them; a series' labels are kept once per node, so that its
+//! epochs read as one series.
+//!
+//! Invariants:
+//! - A block and the numbers it covers are committed together or not at all.
+//! - What is answered is durable.
+//! - Retention drops blocks, never the knowledge that their numbers were held: nothing comes in twice because it was
+//!   dropped here.
+//! - Every table a node can fill has a bound.
+
+mod config;
+mod counts;
+mod error;
+mod events;
+mod handle;
+mod ledger;
+mod logs;
+mod matcher;
+mod ranges;
+mod retention;
+mod schema;
+mod seen;
+mod series;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+pub use config::Config;
+pub use counts::{Counts, Usage};
+pub use error::{OpenError, ReadError, StoreError};
+pub use events::{EventRow, LossRow, QuarantineRow, event_kind};
+pub use handle::{Store, WriterHandle, open};
+pub use logs::{LogPosition, LogQuery, LogRow, LogRows};
+pub use matcher::{InvalidMatcher, MatchOp, Matcher};
+pub use retention::Retained;
+pub use seen::SeenNode;
+pub use series::{SAMPLES_MAX, Select, Selected, SeriesData, with_node};
+pub use writer::StoreStats;

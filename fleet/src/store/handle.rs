@@ -1,0 +1,263 @@
+//! The store's handle: commands for the writer thread, queries on reader connections.
+
+use super::config::Config;
+use super::counts::{self, Counts, Usage};
+use super::error::{OpenError, ReadError, StoreError};
+use super::events::{self, EventRow, LossRow, QuarantineRow};
+use super::logs::{self, LogQuery, LogRows};
+use super::retention::{Retained, Tidied};
+use super::schema;
+use super::seen::{self, SeenNode};
+use super::series::{self, Select, Selected};
+use super::writer::{Command, StoreStats, Writer};
+use crate::ingest::core::Outcome;
+use rusqlite::Connection;
+use skerry_model::{Labels, NodeId, Sample, StreamKind, UnixMillis};
+use skerry_wire::{Ack, Batch, Hello, StatusReport};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+
+/// Commands that wait for the writer. When full, senders wait: the nodes' outboxes hold what does not fit.
+const QUEUE_MAX: usize = 1024;
+/// Queries that run at the same time; further ones wait.
+const READERS_MAX: usize = 4;
+/// How far before a node's newest block a value still counts as newest: the lookback of Prometheus.
+const NEWEST_LOOKBACK_MS: i64 = 300_000;
+
+/// The data of the fleet; cheap to clone.
+#[derive(Clone)]
+pub struct Store {
+    commands: mpsc::Sender<Command>,
+    readers: Arc<Readers>,
+    stats: Arc<StoreStats>,
+}
+
+/// The writer thread, which ends after [`Store::close`] or with the last [`Store`].
+#[derive(Debug)]
+pub struct WriterHandle(JoinHandle<()>);
+
+impl WriterHandle {
+    /// Waits for the thread's end. Blocks.
+    pub fn join(self) {
+        if self.0.join().is_err() {
+            tracing::error!("data file's writer thread panicked");
+        }
+    }
+}
+
+struct Readers {
+    path: PathBuf,
+    idle: Mutex<Vec<Connection>>,
+    permits: Arc<Semaphore>,
+}
+
+/// Opens the data file, creating it where there is none, and starts its writer thread.
+///
+/// # Errors
+/// [`OpenError`] if the file cannot be used, is damaged, or was written by a newer version.
+pub fn open(path: &Path, config: Config) -> Result<(Store, WriterHandle), OpenError> {
+    let connection = schema::open_writer(path)?;
+    let (commands, receiver) = mpsc::channel(QUEUE_MAX);
+    let stats = Arc::new(StoreStats::default());
+    let writer = Writer {
+        connection,
+        config,
+        commands: receiver,
+        stats: stats.clone(),
+        tidied: Tidied::default(),
+        failing: false,
+    };
+    let thread = std::thread::Builder::new()
+        .name("fleet-data".into())
+        .spawn(move || writer.run())
+        .map_err(|source| OpenError::Thread { source })?;
+    let readers =
+        Readers { path: path.to_owned(), idle: Mutex::new(Vec::new()), permits: Arc::new(Semaphore::new(READERS_MAX)) };
+    Ok((Store { commands, readers: Arc::new(readers), stats }, WriterHandle(thread)))
+}
+
+impl Store {
+    /// Queues a batch. The receiver gets the outcome once it is durable, in the order of the calls. Waits while the
+    /// writer's queue is full.
+    ///
+    /// # Errors
+    /// [`StoreError::Closed`].
+    pub async fn submit(
+        &self,
+        node: &NodeId,
+        stream: StreamKind,
+        batch: Batch,
+        received: UnixMillis,
+    ) -> Result<oneshot::Receiver<Result<Outcome, StoreError>>, StoreError> {
+        let (reply, outcome) = oneshot::channel();
+        let command = Command::Batch { node: node.clone(), stream, batch: Box::new(batch), received, reply };
+        self.send(command).await.map(|()| outcome)
+    }
+
+    /// Takes a batch in and waits until it is durable.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing of the batch is durable then.
+    pub async fn ingest(
+        &self,
+        node: &NodeId,
+        stream: StreamKind,
+        batch: Batch,
+        received: UnixMillis,
+    ) -> Result<Outcome, StoreError> {
+        self.submit(node, stream, batch, received).await?.await.unwrap_or(Err(StoreError::Closed))
+    }
+
+    /// Notes a hello, closes the epochs it does not name, and returns what is held of those it names, in its order.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn greet(&self, node: &NodeId, hello: &Hello, at: UnixMillis) -> Result<Vec<Ack>, StoreError> {
+        let (reply, acks) = oneshot::channel();
+        self.send(Command::Hello { node: node.clone(), hello: Box::new(hello.clone()), at, reply }).await?;
+        acks.await.unwrap_or(Err(StoreError::Closed))
+    }
+
+    /// Notes that a node was heard, with its report where it sent one. Committed with what comes next; a failure is
+    /// only logged, since the next report replaces this one.
+    pub async fn note_seen(&self, node: &NodeId, status: Option<StatusReport>, at: UnixMillis) {
+        let command = Command::Seen { node: node.clone(), status: status.map(Box::new), at };
+        // Closed: the server stops, and nobody will ask.
+        let _ = self.send(command).await;
+    }
+
+    /// Drops what is too old or too much by `now`. To be called about every minute.
+    ///
+    /// # Errors
+    /// [`StoreError`]; what was dropped before the failure stays dropped.
+    pub async fn retain(&self, now: UnixMillis) -> Result<Retained, StoreError> {
+        let (reply, retained) = oneshot::channel();
+        self.send(Command::Retain { now, reply }).await?;
+        retained.await.unwrap_or(Err(StoreError::Closed))
+    }
+
+    /// Commits what is queued, folds the write-ahead log into the file and ends the writer. Later calls fail.
+    pub async fn close(&self) {
+        let (reply, closed) = oneshot::channel();
+        if self.send(Command::Close { reply }).await.is_ok() {
+            // Without an answer the writer is gone already.
+            let _ = closed.await;
+        }
+    }
+
+    /// What the writer has done since it started.
+    #[must_use]
+    pub fn stats(&self) -> &StoreStats {
+        &self.stats
+    }
+
+    /// Series and their samples.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn select(&self, query: Select) -> Result<Selected, ReadError> {
+        self.read(move |connection| series::select(connection, &query)).await
+    }
+
+    /// The newest value of every series of a node, at most `limit`, sorted by labels.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn newest(&self, node: &NodeId, limit: usize) -> Result<Vec<(Labels, Sample)>, ReadError> {
+        let node = node.clone();
+        self.read(move |connection| series::newest(connection, &node, NEWEST_LOOKBACK_MS, limit)).await
+    }
+
+    /// The newest log records that meet a query, oldest first.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn logs(&self, query: LogQuery) -> Result<LogRows, ReadError> {
+        self.read(move |connection| logs::logs(connection, &query)).await
+    }
+
+    /// The newest `limit` events of a node, or of all nodes, newest first.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn events(&self, node: Option<&NodeId>, limit: u32) -> Result<Vec<EventRow>, ReadError> {
+        let node = node.cloned();
+        self.read(move |connection| events::newest(connection, node.as_ref(), limit)).await
+    }
+
+    /// The newest `limit` entries of a node's loss ledger, newest first.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn losses(&self, node: &NodeId, limit: u32) -> Result<Vec<LossRow>, ReadError> {
+        let node = node.clone();
+        self.read(move |connection| events::losses(connection, &node, limit)).await
+    }
+
+    /// The newest `limit` quarantined batches, newest first.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn quarantine(&self, limit: u32) -> Result<Vec<QuarantineRow>, ReadError> {
+        self.read(move |connection| events::quarantine(connection, limit)).await
+    }
+
+    /// What each node ever sent.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn counts(&self) -> Result<BTreeMap<NodeId, Counts>, ReadError> {
+        self.read(|connection| counts::all(connection).map_err(Into::into)).await
+    }
+
+    /// Rows and bytes of content: blocks of samples, and of log records.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn usage(&self) -> Result<(Usage, Usage), ReadError> {
+        self.read(|connection| {
+            Ok((counts::usage(connection, "metric_block")?, counts::usage(connection, "log_block")?))
+        })
+        .await
+    }
+
+    /// Last words of every node that was ever heard.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn seen(&self) -> Result<Vec<SeenNode>, ReadError> {
+        self.read(seen::all).await
+    }
+
+    async fn send(&self, command: Command) -> Result<(), StoreError> {
+        self.commands.send(command).await.map_err(|_| StoreError::Closed)
+    }
+
+    /// Runs a query on a reader of its own, off the async threads.
+    async fn read<T: Send + 'static>(
+        &self,
+        query: impl FnOnce(&Connection) -> Result<T, ReadError> + Send + 'static,
+    ) -> Result<T, ReadError> {
+        let permit = self.readers.permits.clone().acquire_owned().await.map_err(|_| ReadError::Aborted)?;
+        let readers = self.readers.clone();
+        let work = move || {
+            let _permit = permit;
+            let idle = readers.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let connection = match idle {
+                Some(connection) => connection,
+                None => schema::open_reader(&readers.path)?,
+            };
+            // One read transaction, so that the parts of a query see the same commit. A query leaves nothing else
+            // behind, so its connection serves the next one.
+            let snapshot = connection.unchecked_transaction()?;
+            let answer = query(&snapshot);
+            drop(snapshot);
+            readers.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+            answer
+        };
+        tokio::task::spawn_blocking(work).await.map_err(|_| ReadError::Aborted)?
+    }
+}

@@ -1,0 +1,234 @@
+//! Reads series back: label sets by matchers, then their samples from the blocks of every epoch.
+
+use super::error::ReadError;
+use super::events::name;
+use super::ledger::labels_of;
+use super::matcher::Matcher;
+use rusqlite::{Connection, params};
+use skerry_chunk::{Limits, MetricReader};
+use skerry_model::{Labels, NodeId, Sample, SeriesId, UnixMillis};
+use std::collections::{BTreeMap, HashMap};
+
+/// Most samples that one query brings.
+pub const SAMPLES_MAX: u64 = 5_000_000;
+/// Most series that one query brings.
+const SERIES_MAX: u64 = 50_000;
+
+/// Which samples to read.
+#[derive(Debug, Clone)]
+pub struct Select {
+    /// All of them have to be met. The label `node` is the node's name.
+    pub matchers: Vec<Matcher>,
+    /// First moment.
+    pub from: UnixMillis,
+    /// Last moment; it belongs to the range.
+    pub to: UnixMillis,
+}
+
+/// One series of one node, all epochs merged.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SeriesData {
+    /// Whose.
+    pub node: NodeId,
+    /// Labels with `node` added, see [`with_node`].
+    pub labels: Labels,
+    /// Samples by rising time, each moment once.
+    pub samples: Vec<Sample>,
+}
+
+/// Answer to a [`Select`].
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Selected {
+    /// Series that have samples in the range, sorted by labels.
+    pub series: Vec<SeriesData>,
+    /// Blocks that could not be read: the file is damaged there. The rest was read.
+    pub damaged_blocks: u64,
+}
+
+/// Labels as the fleet shows them: with the node's name as `node`. A label of that name that the node set itself
+/// becomes `exported_node`, as Prometheus does when it scrapes.
+#[must_use]
+pub fn with_node(labels: &Labels, node: &NodeId) -> Labels {
+    let own = labels.value("node");
+    let moved = if own.is_empty() { Ok(labels.clone()) } else { labels.with("exported_node", own) };
+    // A label set that is full to its bounds stays as it is; the node stands beside it in every answer.
+    moved.and_then(|labels| labels.with("node", node.as_str())).unwrap_or_else(|_| labels.clone())
+}
+
+/// A label set that meets the matchers.
+struct Found {
+    id: i64,
+    node: NodeId,
+    labels: Labels,
+}
+
+/// The samples that a query asks for.
+pub(super) fn select(connection: &Connection, query: &Select) -> Result<Selected, ReadError> {
+    let found = find(connection, &query.matchers)?;
+    let mut by_stream: BTreeMap<i64, Vec<(SeriesId, usize)>> = BTreeMap::new();
+    let mut ids = connection.prepare_cached(
+        "SELECT r.stream, r.sid FROM series r JOIN stream s ON s.id = r.stream
+         WHERE r.labelset = ? AND s.t1 >= ? AND s.t0 <= ?",
+    )?;
+    for (at, labelset) in found.iter().enumerate() {
+        let rows = ids.query_map(params![labelset.id, query.from.0, query.to.0], |row| {
+            Ok((row.get::<_, i64>(0)?, row.get::<_, u32>(1)?))
+        })?;
+        for row in rows {
+            let (stream, sid) = row?;
+            by_stream.entry(stream).or_default().push((SeriesId(sid), at));
+        }
+    }
+    let mut answer = Selected::default();
+    let mut samples: Vec<Vec<Sample>> = vec![Vec::new(); found.len()];
+    let mut total = 0;
+    let mut blocks = connection
+        .prepare_cached("SELECT data FROM metric_block WHERE stream = ? AND t1 >= ? AND t0 <= ? ORDER BY t1, id")?;
+    for (stream, series) in by_stream {
+        let mut rows = blocks.query(params![stream, query.from.0, query.to.0])?;
+        while let Some(row) = rows.next()? {
+            let read = read_block(row.get_ref(0)?.as_blob().unwrap_or_default(), &series, |at, sample| {
+                if (query.from..=query.to).contains(&sample.at) {
+                    total += 1;
+                    samples[at].push(sample);
+                }
+            });
+            answer.damaged_blocks += u64::from(read.is_none());
+            if total > SAMPLES_MAX {
+                return Err(ReadError::TooLarge { what: "samples", limit: SAMPLES_MAX });
+            }
+        }
+    }
+    for (labelset, mut samples) in found.into_iter().zip(samples) {
+        if samples.is_empty() {
+            continue;
+        }
+        samples.sort_by_key(|sample| sample.at);
+        samples.dedup_by_key(|sample| sample.at);
+        let labels = with_node(&labelset.labels, &labelset.node);
+        answer.series.push(SeriesData { node: labelset.node, labels, samples });
+    }
+    answer.series.sort_by(|a, b| (&a.labels, &a.node).cmp(&(&b.labels, &b.node)));
+    Ok(answer)
+}
+
+fn find(connection: &Connection, matchers: &[Matcher]) -> Result<Vec<Found>, ReadError> {
+    let demanded = |label| matchers.iter().find_map(|matcher| matcher.demanded(label));
+    // The planner takes the index on (metric, node), on (node, labels), or none, as the demands allow.
+    let mut query = connection.prepare_cached(match (demanded("__name__"), demanded("node")) {
+        (Some(_), Some(_)) => {
+            "SELECT l.id, n.name, l.labels FROM labelset l JOIN node n ON n.id = l.node
+             WHERE l.metric = ?1 AND n.name = ?2"
+        }
+        (Some(_), None) => {
+            "SELECT l.id, n.name, l.labels FROM labelset l JOIN node n ON n.id = l.node
+             WHERE l.metric = ?1 AND ?2 IS NULL"
+        }
+        (None, Some(_)) => {
+            "SELECT l.id, n.name, l.labels FROM labelset l JOIN node n ON n.id = l.node
+             WHERE ?1 IS NULL AND n.name = ?2"
+        }
+        (None, None) => {
+            "SELECT l.id, n.name, l.labels FROM labelset l JOIN node n ON n.id = l.node
+             WHERE ?1 IS NULL AND ?2 IS NULL"
+        }
+    })?;
+    let mut rows = query.query(params![demanded("__name__"), demanded("node")])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let node = name(row.get_ref(1)?.as_str().unwrap_or_default())?;
+        let labels = labels_of(row.get_ref(2)?.as_str().unwrap_or_default())?;
+        let met = matchers.iter().all(|matcher| match matcher.label() {
+            "node" => matcher.matches(node.as_str()),
+            "exported_node" => matcher.matches(labels.value("node")),
+            label => matcher.matches(labels.value(label)),
+        });
+        if met {
+            found.push(Found { id: row.get(0)?, node, labels });
+        }
+        if found.len() as u64 > SERIES_MAX {
+            return Err(ReadError::TooLarge { what: "series", limit: SERIES_MAX });
+        }
+    }
+    Ok(found)
+}
+
+/// Hands each sample of the wanted series to `each`; `None` where the block cannot be read to its end.
+fn read_block(data: &[u8], wanted: &[(SeriesId, usize)], mut each: impl FnMut(usize, Sample)) -> Option<()> {
+    let reader = MetricReader::open(data, &Limits::default()).ok()?;
+    let times = reader.timestamps();
+    for (id, at) in wanted {
+        let Some(values) = reader.read(*id).ok()? else { continue };
+        for (time, value) in times.iter().zip(values) {
+            if let Some(value) = value {
+                each(*at, Sample { at: *time, value });
+            }
+        }
+    }
+    Some(())
+}
+
+/// The newest value of every series that a node sent within `lookback` of its newest block, at most `limit`, sorted by
+/// labels.
+pub(super) fn newest(
+    connection: &Connection,
+    node: &NodeId,
+    lookback_ms: i64,
+    limit: usize,
+) -> Result<Vec<(Labels, Sample)>, ReadError> {
+    let last: Option<i64> = connection
+        .prepare_cached(
+            "SELECT max(t1) FROM metric_block WHERE stream IN
+               (SELECT id FROM stream WHERE node = (SELECT id FROM node WHERE name = ?) AND kind = 'metrics')",
+        )?
+        .query_row([node.as_str()], |row| row.get(0))?;
+    let Some(last) = last else { return Ok(Vec::new()) };
+    let mut query = connection.prepare_cached(
+        "SELECT b.stream, b.data FROM metric_block b JOIN stream s ON s.id = b.stream
+         WHERE s.node = (SELECT id FROM node WHERE name = ?) AND s.kind = 'metrics' AND b.t1 > ?
+         ORDER BY b.t1, b.id",
+    )?;
+    let mut newest: HashMap<(i64, SeriesId), Sample> = HashMap::new();
+    let mut rows = query.query(params![node.as_str(), last.saturating_sub(lookback_ms)])?;
+    while let Some(row) = rows.next()? {
+        let stream = row.get(0)?;
+        // A damaged block costs its values alone.
+        let Ok(reader) = MetricReader::open(row.get_ref(1)?.as_blob().unwrap_or_default(), &Limits::default()) else {
+            continue;
+        };
+        let times = reader.timestamps();
+        for id in reader.series() {
+            let Ok(Some(values)) = reader.read(id) else { continue };
+            let present =
+                times.iter().zip(values).filter_map(|(at, value)| value.map(|value| Sample { at: *at, value }));
+            let Some(sample) = present.max_by_key(|sample| sample.at) else { continue };
+            let held = newest.entry((stream, id)).or_insert(sample);
+            if held.at <= sample.at {
+                *held = sample;
+            }
+        }
+    }
+    name_newest(connection, node, newest, limit)
+}
+
+fn name_newest(
+    connection: &Connection,
+    node: &NodeId,
+    newest: HashMap<(i64, SeriesId), Sample>,
+    limit: usize,
+) -> Result<Vec<(Labels, Sample)>, ReadError> {
+    let mut query = connection.prepare_cached(
+        "SELECT l.labels FROM series r JOIN labelset l ON l.id = r.labelset WHERE r.stream = ? AND r.sid = ?",
+    )?;
+    let mut named: BTreeMap<Labels, Sample> = BTreeMap::new();
+    for ((stream, id), sample) in newest {
+        let mut rows = query.query(params![stream, id.0])?;
+        let Some(row) = rows.next()? else { continue };
+        let labels = with_node(&labels_of(row.get_ref(0)?.as_str().unwrap_or_default())?, node);
+        let held = named.entry(labels).or_insert(sample);
+        if held.at < sample.at {
+            *held = sample;
+        }
+    }
+    Ok(named.into_iter().take(limit).collect())
+}
