@@ -1,14 +1,33 @@
 //! Takes in what nodes send, exactly once.
 //!
-//! A batch is decided on by [`core`] within a transaction of the store, and acknowledged once that is durable.
+//! [`Ingest`] consumes what the transport delivers and gives each node a worker of its own, so that none waits for
+//! another. A batch is decided on by [`core`] within a transaction of the store, and acknowledged once that is
+//! durable. Who is there stands in [`Liveness`]; answers of nodes go to whoever asked through [`Asks`].
+//!
+//! Invariants:
+//! - An acknowledgement leaves only after its commit.
+//! - What cannot be read is counted by code and logged with its node; the transport goes on all the same.
+//! - Every queue has a bound. A node that sends more than its queue holds is cut off by its own connection and sends
+//!   again what its outbox still has; no other node notices.
 
+mod asks;
 mod content;
 pub mod core;
+mod counters;
+mod liveness;
 mod memory;
+mod task;
+mod worker;
 
 #[cfg(test)]
 pub(crate) mod fixture;
 #[cfg(test)]
+mod task_tests;
+#[cfg(test)]
 mod tests;
 
+pub use asks::{AskError, AskHandle, Asks};
+pub use counters::Counters;
+pub use liveness::{LiveState, Liveness, NodeLive};
 pub use memory::MemoryLedger;
+pub use task::{Desired, Ingest, WallClock};
