@@ -14,7 +14,7 @@
 
 use super::content::{self, Fault};
 use skerry_model::{Epoch, Labels, NodeId, Seq, SeriesId, StreamKind, TimeRange, UnixMillis};
-use skerry_wire::{ACK_RANGES_MAX, Ack, Batch, Body, Event, Gone, SeqSet};
+use skerry_wire::{ACK_RANGES_MAX, Ack, Batch, Body, Event, Gone, SeqSet, StreamTip};
 
 /// Most epochs of one stream of a node that may be open at once. A node opens one per unclean stop, and closes those
 /// that are acknowledged with its next hello; so this is the number of power cuts that one time offline may bring.
@@ -374,6 +374,20 @@ pub fn take_in<L: Ledger>(
     let outcome = Outcome { ack: after.ack(&key), verdict };
     ledger.take(Taken { key, state: after, content, received })?;
     Ok(outcome)
+}
+
+/// What is held of the epochs that a hello names, in its order: the answer to it. Impossible epochs are left out.
+///
+/// # Errors
+/// The ledger's own.
+pub fn held<L: Ledger>(ledger: &mut L, node: &NodeId, tips: &[StreamTip]) -> Result<Vec<Ack>, L::Error> {
+    tips.iter()
+        .filter(|tip| i64::try_from(tip.epoch.0).is_ok())
+        .map(|tip| {
+            let key = StreamKey { node: node.clone(), stream: tip.stream, epoch: tip.epoch };
+            Ok(ledger.load(&key)?.unwrap_or_default().ack(&key))
+        })
+        .collect()
 }
 
 /// What the content of a batch says once it is decoded.

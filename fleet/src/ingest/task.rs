@@ -8,7 +8,7 @@ use crate::mqtt::{Downlink, Inbound};
 use crate::store::Store;
 use bytes::Bytes;
 use skerry_model::{NodeId, UnixMillis};
-use skerry_wire::{DownLeaf, Hello};
+use skerry_wire::{DownLeaf, Hello, UpLeaf};
 use std::collections::HashMap;
 use std::future::Future;
 use std::sync::Arc;
@@ -125,7 +125,10 @@ impl<D: Desired> Dispatch<D> {
             }
             Inbound::Message { node, leaf, payload, done } => {
                 self.shared.counters.message(payload.len());
-                self.shared.liveness.on_message(&node, now);
+                // A status may be the last will of a node that is gone; its worker tells.
+                if leaf != UpLeaf::Status {
+                    self.shared.liveness.on_message(&node, now);
+                }
                 self.enqueue(node, Message { leaf, payload, done, at: now });
             }
         }

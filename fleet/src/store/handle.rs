@@ -9,7 +9,8 @@ use super::retention::{Retained, Tidied};
 use super::schema;
 use super::seen::{self, SeenNode};
 use super::series::{self, Select, Selected};
-use super::writer::{Command, StoreStats, Writer};
+use super::stats::StoreStats;
+use super::writer::{Command, Writer};
 use crate::ingest::core::Outcome;
 use rusqlite::Connection;
 use skerry_model::{Labels, NodeId, Sample, StreamKind, UnixMillis};
@@ -24,8 +25,6 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 const QUEUE_MAX: usize = 1024;
 /// Queries that run at the same time; further ones wait.
 const READERS_MAX: usize = 4;
-/// How far before a node's newest block a value still counts as newest: the lookback of Prometheus.
-const NEWEST_LOOKBACK_MS: i64 = 300_000;
 
 /// The data of the fleet; cheap to clone.
 #[derive(Clone)]
@@ -162,13 +161,19 @@ impl Store {
         self.read(move |connection| series::select(connection, &query)).await
     }
 
-    /// The newest value of every series of a node, at most `limit`, sorted by labels.
+    /// The newest value of every series that a node measured within five minutes of its newest block, at most `limit`,
+    /// sorted by labels. What bears a time beyond `now` counts only where there is nothing else.
     ///
     /// # Errors
     /// [`ReadError`].
-    pub async fn newest(&self, node: &NodeId, limit: usize) -> Result<Vec<(Labels, Sample)>, ReadError> {
+    pub async fn newest(
+        &self,
+        node: &NodeId,
+        now: UnixMillis,
+        limit: usize,
+    ) -> Result<Vec<(Labels, Sample)>, ReadError> {
         let node = node.clone();
-        self.read(move |connection| series::newest(connection, &node, NEWEST_LOOKBACK_MS, limit)).await
+        self.read(move |connection| series::newest(connection, &node, now, limit)).await
     }
 
     /// The newest log records that meet a query, oldest first.

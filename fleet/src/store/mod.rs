@@ -25,6 +25,7 @@ mod retention;
 mod schema;
 mod seen;
 mod series;
+mod stats;
 mod writer;
 
 #[cfg(test)]
@@ -40,4 +41,4 @@ pub use matcher::{InvalidMatcher, MatchOp, Matcher};
 pub use retention::Retained;
 pub use seen::SeenNode;
 pub use series::{SAMPLES_MAX, Select, Selected, SeriesData, with_node};
-pub use writer::StoreStats;
+pub use stats::StoreStats;

@@ -2,6 +2,7 @@
 
 use super::error::OpenError;
 use rusqlite::{Connection, OpenFlags};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 /// Format of the file; written to `user_version`.
@@ -69,6 +70,9 @@ PRAGMA temp_store = MEMORY; PRAGMA mmap_size = 0;
 /// Opens the file for writing, and creates or checks its tables.
 pub(super) fn open_writer(path: &Path) -> Result<Connection, OpenError> {
     let failed = |source| classify(path, source);
+    // Logs may hold what is not for every user of the machine. SQLite gives its other files the same mode. Where this
+    // fails, opening the file says why.
+    let _ = std::fs::OpenOptions::new().append(true).create(true).mode(0o600).open(path);
     let mut connection = Connection::open(path).map_err(failed)?;
     // Takes effect in a new file only, and before its first table.
     connection.execute_batch("PRAGMA auto_vacuum = INCREMENTAL").map_err(failed)?;

@@ -168,28 +168,38 @@ fn read_block(data: &[u8], wanted: &[(SeriesId, usize)], mut each: impl FnMut(us
     Some(())
 }
 
-/// The newest value of every series that a node sent within `lookback` of its newest block, at most `limit`, sorted by
-/// labels.
+/// How far before a node's newest block a value still counts as newest: the lookback of Prometheus.
+const LOOKBACK_MS: i64 = 300_000;
+/// How far ahead of the fleet's clock a node's may run.
+const AHEAD_MS: i64 = 3_600_000;
+
+/// The newest value of every series that a node measured within five minutes of its newest block, at most `limit`,
+/// sorted by labels. Blocks that bear a time later than `now` count only where there are no others: a clock that was
+/// once set to a far future would otherwise hide all that came after it was mended.
 pub(super) fn newest(
     connection: &Connection,
     node: &NodeId,
-    lookback_ms: i64,
+    now: UnixMillis,
     limit: usize,
 ) -> Result<Vec<(Labels, Sample)>, ReadError> {
-    let last: Option<i64> = connection
-        .prepare_cached(
-            "SELECT max(t1) FROM metric_block WHERE stream IN
-               (SELECT id FROM stream WHERE node = (SELECT id FROM node WHERE name = ?) AND kind = 'metrics')",
-        )?
-        .query_row([node.as_str()], |row| row.get(0))?;
+    let mut query = connection.prepare_cached(
+        "SELECT max((SELECT max(b.t1) FROM metric_block b WHERE b.stream = s.id AND b.t1 <= ?2))
+         FROM stream s WHERE s.node = (SELECT id FROM node WHERE name = ?1) AND s.kind = 'metrics'",
+    )?;
+    let mut last = None;
+    for horizon in [now.0.saturating_add(AHEAD_MS), i64::MAX] {
+        if last.is_none() {
+            last = query.query_row(params![node.as_str(), horizon], |row| row.get::<_, Option<i64>>(0))?;
+        }
+    }
     let Some(last) = last else { return Ok(Vec::new()) };
     let mut query = connection.prepare_cached(
-        "SELECT b.stream, b.data FROM metric_block b JOIN stream s ON s.id = b.stream
-         WHERE s.node = (SELECT id FROM node WHERE name = ?) AND s.kind = 'metrics' AND b.t1 > ?
+        "SELECT b.stream, b.data FROM stream s JOIN metric_block b ON b.stream = s.id
+         WHERE s.node = (SELECT id FROM node WHERE name = ?) AND s.kind = 'metrics' AND b.t1 > ? AND b.t1 <= ?
          ORDER BY b.t1, b.id",
     )?;
     let mut newest: HashMap<(i64, SeriesId), Sample> = HashMap::new();
-    let mut rows = query.query(params![node.as_str(), last.saturating_sub(lookback_ms)])?;
+    let mut rows = query.query(params![node.as_str(), last.saturating_sub(LOOKBACK_MS), last])?;
     while let Some(row) = rows.next()? {
         let stream = row.get(0)?;
         // A damaged block costs its values alone.

@@ -6,7 +6,9 @@ use crate::ingest::fixture::{self, at, node};
 use proptest::prelude::*;
 use skerry_model::{Epoch, LossEntry, LossReason, Sample, Seq, SeriesId, Span, StreamKind, TimeRange, UnixMillis};
 use skerry_wire::{Batch, ConfigState, Event, EventKind};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::sync::atomic::Ordering;
 use tempfile::TempDir;
 
 const NOW: UnixMillis = UnixMillis(1_800_000_000_000);
@@ -101,6 +103,8 @@ async fn samples_and_lines_read_back_after_reopening() {
         fleet.take("a", StreamKind::Logs, fixture::logs(4, n)).await;
     }
     let folder = fleet.close().await;
+    let mode = std::fs::metadata(folder.path().join("data.db")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
     let (store, _writer) = open(&folder.path().join("data.db"), Config::default()).unwrap();
     assert_holds(&store, "a", 1..=8).await;
     assert_holds(&store, "b", 1..=2).await;
@@ -196,12 +200,27 @@ async fn selectors_and_ranges_choose() {
     let series = fleet.store.select(part).await.unwrap().series;
     assert_eq!(series[0].samples, expected(SeriesId(2), 2..=4));
     assert_eq!(series[1].node, node("b"));
-    let newest = fleet.store.newest(&node("a"), 100).await.unwrap();
+    let newest = fleet.store.newest(&node("a"), NOW, 100).await.unwrap();
     assert_eq!(newest.len(), 6);
     let of = |id: u32| newest.iter().find(|(labels, _)| labels.value("id") == id.to_string()).unwrap().1;
     assert_eq!(of(1), Sample { at: at(6), value: fixture::value(6, SeriesId(1)) });
     assert_eq!(of(5), Sample { at: at(5), value: fixture::value(5, SeriesId(5)) });
-    assert_eq!(fleet.store.newest(&node("a"), 2).await.unwrap().len(), 2);
+    assert_eq!(fleet.store.newest(&node("a"), NOW, 2).await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_clock_once_in_the_future_hides_no_newer_values() {
+    let fleet = Fleet::new();
+    let mut future = fixture::block(9, 9);
+    future.timestamps = vec![UnixMillis(NOW.0 * 2)];
+    let mut batch = fixture::metrics(1, 9, 9, None);
+    batch.body = skerry_wire::Body::Block(future.encode().unwrap());
+    fleet.take("a", StreamKind::Metrics, batch).await;
+    let newest = fleet.store.newest(&node("a"), NOW, 100).await.unwrap();
+    assert_eq!(newest[0].1.at, UnixMillis(NOW.0 * 2));
+    fleet.take("a", StreamKind::Metrics, fixture::metrics(1, 1, 2, None)).await;
+    let newest = fleet.store.newest(&node("a"), NOW, 100).await.unwrap();
+    assert!(newest.len() == 4 && newest.iter().all(|(_, sample)| sample.at == at(2)), "{newest:?}");
 }
 
 #[tokio::test]
@@ -351,7 +370,7 @@ async fn retention_drops_the_oldest_and_nothing_comes_in_again() {
     assert_eq!(again.verdict, Verdict::Duplicate);
     let (metrics, logs) = fleet.store.usage().await.unwrap();
     assert_eq!((metrics, logs.rows), (Usage::default(), 1));
-    assert_eq!(fleet.store.stats().dropped_samples.load(std::sync::atomic::Ordering::Relaxed), 12);
+    assert_eq!(fleet.store.stats().dropped_samples.load(Ordering::Relaxed), 12);
     // Once closed, the epoch's labels go too, and are asked for again should it come back.
     fleet.store.greet(&a, &fixture::hello(&[]), late).await.unwrap();
     fleet.store.retain(UnixMillis(late.0 + 3_600_001)).await.unwrap();
@@ -415,21 +434,28 @@ async fn a_failing_disk_acknowledges_nothing_and_recovers() {
 }
 
 #[tokio::test]
-async fn many_nodes_at_once_share_commits() {
+async fn what_waits_shares_one_commit() {
     let fleet = Fleet::new();
+    let names = ["a", "b", "c"];
+    // While another process holds the file, the writer has at most its first group in hand.
+    let other = rusqlite::Connection::open(fleet.folder.path().join("data.db")).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
     let mut outcomes = Vec::new();
     for n in 1..=10 {
-        for name in ["a", "b", "c"] {
+        for name in names {
             let batch = fixture::logs(1, n);
             outcomes.push(fleet.store.submit(&node(name), StreamKind::Logs, batch, NOW).await.unwrap());
         }
     }
+    other.execute_batch("COMMIT").unwrap();
     for outcome in outcomes {
         assert!(matches!(outcome.await.unwrap().unwrap().verdict, Verdict::Stored { .. }));
     }
     let stats = fleet.store.stats();
-    assert_eq!(stats.commands.load(std::sync::atomic::Ordering::Relaxed), 30);
-    for name in ["a", "b", "c"] {
+    assert_eq!(stats.commands.load(Ordering::Relaxed), 30);
+    assert!(stats.commits.load(Ordering::Relaxed) <= 2);
+    assert!(stats.exposition().contains("\nskerry_fleet_store_commands_total 30\n"));
+    for name in names {
         assert_eq!(fleet.store.logs(lines(name)).await.unwrap().rows.len(), 30);
     }
 }

@@ -5,12 +5,13 @@ use super::error::StoreError;
 use super::ledger::{SqlLedger, node_id};
 use super::retention::{self, Retained, Tidied};
 use super::seen;
-use crate::ingest::core::{self, Ledger, Outcome, StreamKey};
-use rusqlite::Connection;
+use super::stats::StoreStats;
+use crate::ingest::core::{self, Outcome};
+use rusqlite::{Connection, TransactionBehavior};
 use skerry_model::{NodeId, StreamKind, UnixMillis};
 use skerry_wire::{Ack, Batch, Body, Hello, StatusReport};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
@@ -70,25 +71,6 @@ enum Answer {
     Outcome(Outcome),
     Acks(Vec<Ack>),
     Nothing,
-}
-
-/// What the writer has done since it started.
-#[derive(Debug, Default)]
-pub struct StoreStats {
-    /// Transactions committed.
-    pub commits: AtomicU64,
-    /// Commands in them.
-    pub commands: AtomicU64,
-    /// Time they took, in microseconds.
-    pub commit_micros: AtomicU64,
-    /// Transactions that failed; nothing of them was acknowledged.
-    pub failures: AtomicU64,
-    /// Samples that retention dropped.
-    pub dropped_samples: AtomicU64,
-    /// Log records that retention dropped.
-    pub dropped_log_lines: AtomicU64,
-    /// Bytes of the file that hold something, as of the last retention run.
-    pub used_bytes: AtomicU64,
 }
 
 /// Owns the connection that writes.
@@ -181,7 +163,7 @@ impl Writer {
 
     fn attempt(&mut self, group: &[Command]) -> rusqlite::Result<Vec<Answer>> {
         // Dropped without a commit it rolls back.
-        let transaction = self.connection.transaction()?;
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let answers = group.iter().map(|command| apply(&transaction, command)).collect::<rusqlite::Result<_>>()?;
         transaction.commit()?;
         Ok(answers)
@@ -243,15 +225,7 @@ fn greet(connection: &Connection, node: &NodeId, hello: &Hello, at: UnixMillis) 
         .collect();
     let mut ledger = SqlLedger::new(connection);
     ledger.close_others(id, &named)?;
-    hello
-        .streams
-        .iter()
-        .filter(|tip| i64::try_from(tip.epoch.0).is_ok())
-        .map(|tip| {
-            let key = StreamKey { node: node.clone(), stream: tip.stream, epoch: tip.epoch };
-            Ok(ledger.load(&key)?.unwrap_or_default().ack(&key))
-        })
-        .collect()
+    core::held(&mut ledger, node, &hello.streams)
 }
 
 /// Answers one command. Whoever asked may have gone meanwhile; the commit stands all the same.
