@@ -61,14 +61,7 @@ pub fn open(path: &Path, config: Config) -> Result<(Store, WriterHandle), OpenEr
     let connection = schema::open_writer(path)?;
     let (commands, receiver) = mpsc::channel(QUEUE_MAX);
     let stats = Arc::new(StoreStats::default());
-    let writer = Writer {
-        connection,
-        config,
-        commands: receiver,
-        stats: stats.clone(),
-        tidied: Tidied::default(),
-        failing: false,
-    };
+    let writer = Writer { connection, config, commands: receiver, stats: stats.clone(), tidied: Tidied::default() };
     let thread = std::thread::Builder::new()
         .name("fleet-data".into())
         .spawn(move || writer.run())

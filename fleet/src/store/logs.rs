@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 
 /// Most records one query brings.
 const RECORDS_MAX: usize = 100_000;
-/// Most bytes of lines one query brings.
+/// Most bytes of lines one query brings; what does not fit is left out at the old end.
 const LINE_BYTES_MAX: usize = 64 << 20;
 
 /// Which records to read.
@@ -83,7 +83,7 @@ struct Candidate {
 /// Blocks are read by falling end time. As soon as enough records are found and all further blocks end before the
 /// oldest of them, nothing further can belong to the answer.
 pub(super) fn logs(connection: &Connection, query: &LogQuery) -> Result<LogRows, ReadError> {
-    let limit = query.limit.min(RECORDS_MAX);
+    let mut limit = query.limit.min(RECORDS_MAX);
     let mut answer = LogRows::default();
     let mut kept: BTreeMap<LogPosition, LogRow> = BTreeMap::new();
     let mut line_bytes = 0;
@@ -111,15 +111,13 @@ pub(super) fn logs(connection: &Connection, query: &LogQuery) -> Result<LogRows,
             line_bytes += record.line.len();
             let epoch = Epoch(u64::try_from(block.epoch).unwrap_or(0));
             kept.insert(position, LogRow { position, epoch, record });
-            if kept.len() > limit
-                && let Some((_, dropped)) = kept.pop_first()
-            {
+            while kept.len() > limit || line_bytes > LINE_BYTES_MAX {
+                let Some((_, dropped)) = kept.pop_first() else { break };
                 line_bytes -= dropped.record.line.len();
+                // Once the bytes are used up no older record may slip in, or the answer would have a gap.
+                limit = kept.len();
                 answer.more = true;
             }
-        }
-        if line_bytes > LINE_BYTES_MAX {
-            return Err(ReadError::TooLarge { what: "bytes of log lines", limit: LINE_BYTES_MAX as u64 });
         }
     }
     answer.rows = kept.into_values().collect();

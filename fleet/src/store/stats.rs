@@ -1,7 +1,7 @@
 //! What the store counts about itself.
 
 use std::fmt::Write;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 /// What the writer has done since it started.
@@ -21,6 +21,8 @@ pub struct StoreStats {
     pub dropped_log_lines: AtomicU64,
     /// Bytes of the file that hold something, as of the last retention run.
     pub used_bytes: AtomicU64,
+    /// Whether the last transaction failed: the server is not ready then.
+    pub failing: AtomicBool,
 }
 
 impl StoreStats {

@@ -418,6 +418,7 @@ async fn a_failing_disk_acknowledges_nothing_and_recovers() {
     let batch = fixture::logs(1, 2);
     let error = fleet.store.ingest(&node("a"), StreamKind::Logs, batch.clone(), NOW).await.unwrap_err();
     assert!(matches!(&error, StoreError::Commit { cause } if cause.contains("log_block")), "{error}");
+    assert!(fleet.store.stats().failing.load(Ordering::Relaxed));
     // Other streams in the same group are not held up by it.
     let group = [
         fleet.store.submit(&node("a"), StreamKind::Logs, batch.clone(), NOW).await.unwrap(),
@@ -431,6 +432,23 @@ async fn a_failing_disk_acknowledges_nothing_and_recovers() {
         .unwrap();
     let outcome = fleet.take("a", StreamKind::Logs, batch).await;
     assert_eq!(outcome.ack.have.ranges(), [(1, 2)]);
+    assert!(!fleet.store.stats().failing.load(Ordering::Relaxed));
+}
+
+#[tokio::test]
+async fn a_query_of_too_many_bytes_keeps_the_newest() {
+    let fleet = Fleet::new();
+    for n in 1..=20 {
+        let mut records = fixture::log_records(n);
+        // The oldest is small enough to fit where larger ones did not, and must not slip in behind a gap.
+        records[0].line = vec![b'x'; if n == 1 { 1 } else { 5 << 20 }];
+        records.truncate(1);
+        let block = skerry_chunk::LogBlock { records }.encode(1).unwrap();
+        fleet.take("a", StreamKind::Logs, fixture::one(1, n, block)).await;
+    }
+    let rows = fleet.store.logs(lines("a")).await.unwrap();
+    assert!(rows.more);
+    assert_eq!(rows.rows.iter().map(|row| row.position.seq.0).collect::<Vec<_>>(), (9..=20).collect::<Vec<_>>());
 }
 
 #[tokio::test]

@@ -80,8 +80,6 @@ pub(super) struct Writer {
     pub(super) commands: mpsc::Receiver<Command>,
     pub(super) stats: Arc<StoreStats>,
     pub(super) tidied: Tidied,
-    /// Whether the last transaction failed: so that a full disk is logged once, not per batch.
-    pub(super) failing: bool,
 }
 
 impl Writer {
@@ -125,12 +123,12 @@ impl Writer {
         (group, None)
     }
 
-    /// Commits a group and answers. If that fails each command is tried by itself, so that one that cannot be
+    /// Commits a group and answers. Where a command is to blame each is tried by itself, so that one that cannot be
     /// committed does not hold up the others.
     fn commit(&mut self, group: Vec<Command>) {
         match self.transact(&group) {
             Ok(answers) => group.into_iter().zip(answers).for_each(|(command, answer)| reply(command, Ok(answer))),
-            Err(error) if group.len() == 1 => {
+            Err(error) if group.len() == 1 || !blames_a_command(&error) => {
                 let error = StoreError::Commit { cause: error.to_string() };
                 group.into_iter().for_each(|command| reply(command, Err(error.clone())));
             }
@@ -147,13 +145,14 @@ impl Writer {
                 self.stats.commits.fetch_add(1, Ordering::Relaxed);
                 self.stats.commands.fetch_add(group.len() as u64, Ordering::Relaxed);
                 self.stats.commit_micros.fetch_add(micros, Ordering::Relaxed);
-                if std::mem::take(&mut self.failing) {
+                if self.stats.failing.swap(false, Ordering::Relaxed) {
                     tracing::info!("data file takes commits again");
                 }
             }
             Err(error) => {
                 self.stats.failures.fetch_add(1, Ordering::Relaxed);
-                if !std::mem::replace(&mut self.failing, true) {
+                // Logged once, not per batch.
+                if !self.stats.failing.swap(true, Ordering::Relaxed) {
                     tracing::error!(%error, "data file takes no commits; nodes keep their data and send it again");
                 }
             }
@@ -212,6 +211,23 @@ fn apply(connection: &Connection, command: &Command) -> rusqlite::Result<Answer>
         }
         Command::Retain { .. } | Command::Close { .. } => Ok(Answer::Nothing),
     }
+}
+
+/// Whether another command might fare better: not if the disk, the file or another process is in the way.
+fn blames_a_command(error: &rusqlite::Error) -> bool {
+    use rusqlite::ErrorCode as Code;
+    !matches!(
+        error.sqlite_error_code(),
+        Some(
+            Code::DatabaseBusy
+                | Code::DatabaseLocked
+                | Code::DiskFull
+                | Code::SystemIoFailure
+                | Code::ReadOnly
+                | Code::CannotOpen
+                | Code::OutOfMemory
+        )
+    )
 }
 
 /// Closes the epochs that the hello does not name, and says what is held of those it names.
