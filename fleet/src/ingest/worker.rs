@@ -3,7 +3,7 @@
 //! Batches are handed to the store without waiting for the one before, so that one commit takes what has gathered;
 //! their outcomes come back in order, and all that are there at once are acknowledged in one message.
 
-use super::core::{EPOCHS_OPEN_MAX, Outcome};
+use super::core::{EPOCHS_OPEN_MAX, Outcome, Verdict};
 use super::task::{Desired, Ingest};
 use crate::mqtt::Done;
 use crate::store::StoreError;
@@ -196,7 +196,7 @@ impl<D: Desired> Worker<D> {
 
     /// Deals with the oldest batch's outcome and with all others that are there already.
     async fn settle(&mut self, first: Result<Outcome, StoreError>) {
-        let mut acks: Vec<Ack> = Vec::new();
+        let mut owed: Vec<Outcome> = Vec::new();
         let mut finished = Vec::new();
         let mut next = Some(first);
         while let Some(outcome) = next.take() {
@@ -205,9 +205,7 @@ impl<D: Desired> Worker<D> {
                 Ok(outcome) => {
                     self.shared.counters.committed(pending.stream, &outcome.verdict, pending.since.elapsed());
                     self.report(pending.stream, &outcome);
-                    // Of one epoch the last word is the whole truth.
-                    acks.retain(|ack| (ack.stream, ack.epoch) != (outcome.ack.stream, outcome.ack.epoch));
-                    acks.push(outcome.ack);
+                    merge(&mut owed, outcome);
                     finished.push(pending.done);
                 }
                 // Dropped unfinished, it ends the connection: the node comes back and sends it again. The store has
@@ -220,12 +218,11 @@ impl<D: Desired> Worker<D> {
                 Err(oneshot::error::TryRecvError::Closed) => Some(Err(StoreError::Closed)),
             });
         }
-        self.send_acks(acks).await;
+        self.send_acks(owed.into_iter().map(|outcome| outcome.ack).collect()).await;
         finished.into_iter().for_each(Done::complete);
     }
 
     fn report(&mut self, stream: StreamKind, outcome: &Outcome) {
-        use super::core::Verdict;
         match &outcome.verdict {
             Verdict::Quarantined { code, reason } => {
                 tracing::warn!(node = %self.node, %stream, code, reason, "a batch cannot be read and was kept aside");
@@ -270,6 +267,19 @@ impl<D: Desired> Worker<D> {
     }
 }
 
+/// Adds an outcome to those to be told in one message, one per epoch. The last word on numbers is the whole truth; but
+/// a request for the dictionary stands, even if a later batch did without what is missing.
+fn merge(owed: &mut Vec<Outcome>, mut next: Outcome) {
+    let same = |told: &Outcome| (told.ack.stream, told.ack.epoch) == (next.ack.stream, next.ack.epoch);
+    let Some(at) = owed.iter().position(same) else { return owed.push(next) };
+    let told = owed.remove(at);
+    if matches!(told.verdict, Verdict::NeedsDict { .. }) {
+        next.ack.dict = next.ack.dict.min(told.ack.dict);
+        next.verdict = told.verdict;
+    }
+    owed.push(next);
+}
+
 /// Cuts what a node tells of itself to the bounds that `skerry_wire` states.
 fn bound_hello(hello: &mut Hello) {
     let host = &mut hello.host;
@@ -297,6 +307,25 @@ fn cut(text: &mut String, bytes_max: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use skerry_model::{Epoch, SeriesId};
+
+    #[test]
+    fn outcomes_of_an_epoch_become_one_and_a_missing_dictionary_stays_missing() {
+        let outcome = |stream, through, dict: Option<u32>, verdict| {
+            let have = vec![(1, through)].into();
+            let ack = Ack { stream, epoch: Epoch(1), have, dict: dict.map(SeriesId) };
+            Outcome { ack, verdict }
+        };
+        let missing = Verdict::NeedsDict { series: SeriesId(5) };
+        let mut owed = Vec::new();
+        merge(&mut owed, outcome(StreamKind::Metrics, 1, Some(9), Verdict::Duplicate));
+        merge(&mut owed, outcome(StreamKind::Logs, 7, None, Verdict::Duplicate));
+        merge(&mut owed, outcome(StreamKind::Metrics, 1, Some(4), missing));
+        merge(&mut owed, outcome(StreamKind::Metrics, 3, Some(9), Verdict::Duplicate));
+        merge(&mut owed, outcome(StreamKind::Metrics, 4, Some(9), Verdict::Duplicate));
+        let told: Vec<_> = owed.iter().map(|told| (told.ack.stream, told.ack.have.through(), told.ack.dict)).collect();
+        assert_eq!(told, [(StreamKind::Logs, 7, None), (StreamKind::Metrics, 4, Some(SeriesId(4)))]);
+    }
 
     #[test]
     fn texts_are_cut_at_a_character() {
