@@ -47,7 +47,7 @@ pub(crate) fn metrics(epoch: u64, from: u64, to: u64, known: Option<SeriesId>) -
     let highest = block.columns.last().unwrap().series;
     let entries: Vec<(SeriesId, Labels)> =
         (1..=highest.0).map(SeriesId).filter(|id| Some(*id) > known).map(|id| (id, labels(id))).collect();
-    let dict = if entries.is_empty() { Vec::new() } else { skerry_chunk::dict::encode(&entries) };
+    let dict = if entries.is_empty() { Vec::new() } else { skerry_chunk::dict::encode(&entries).unwrap() };
     Batch { epoch: Epoch(epoch), from: Seq(from), to: Seq(to), dict, body: Body::Block(block.encode().unwrap()) }
 }
 

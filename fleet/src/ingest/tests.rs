@@ -191,7 +191,7 @@ fn other_labels_for_a_known_series_go_to_quarantine() {
     let mut ledger = MemoryLedger::new();
     take(&mut ledger, StreamKind::Metrics, &fixture::metrics(1, 1, 1, None));
     let mut batch = fixture::metrics(1, 2, 2, None);
-    batch.dict = skerry_chunk::dict::encode(&[(SeriesId(1), fixture::labels(SeriesId(2)))]);
+    batch.dict = skerry_chunk::dict::encode(&[(SeriesId(1), fixture::labels(SeriesId(2)))]).unwrap();
     let outcome = take(&mut ledger, StreamKind::Metrics, &batch);
     assert!(matches!(outcome.verdict, Verdict::Quarantined { code: "dict_conflict", .. }), "{:?}", outcome.verdict);
 }

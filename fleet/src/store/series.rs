@@ -5,7 +5,7 @@ use super::events::name;
 use super::ledger::labels_of;
 use super::matcher::Matcher;
 use rusqlite::{Connection, params};
-use skerry_chunk::{Limits, MetricReader};
+use skerry_chunk::{Column, Limits, MetricReader};
 use skerry_model::{Labels, NodeId, Sample, SeriesId, UnixMillis};
 use std::collections::{BTreeMap, HashMap};
 
@@ -207,12 +207,11 @@ pub(super) fn newest(
             continue;
         };
         let times = reader.timestamps();
-        for id in reader.series() {
-            let Ok(Some(values)) = reader.read(id) else { continue };
+        for Column { series, values } in reader.columns().flatten() {
             let present =
                 times.iter().zip(values).filter_map(|(at, value)| value.map(|value| Sample { at: *at, value }));
             let Some(sample) = present.max_by_key(|sample| sample.at) else { continue };
-            let held = newest.entry((stream, id)).or_insert(sample);
+            let held = newest.entry((stream, series)).or_insert(sample);
             if held.at <= sample.at {
                 *held = sample;
             }

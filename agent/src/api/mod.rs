@@ -1,1 +1,0 @@
-//! Local HTTP on loopback.

@@ -1,1 +1,0 @@
-//! Node and container metrics.

@@ -1,1 +1,0 @@
-//! Config: local file and signed documents.

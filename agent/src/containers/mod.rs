@@ -1,1 +1,0 @@
-//! Container runtimes: who runs on this node.

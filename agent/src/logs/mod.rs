@@ -1,1 +1,0 @@
-//! Log inputs: tails files and container logs.

@@ -1,1 +1,0 @@
-//! The node store: one SQLite file, one writer.

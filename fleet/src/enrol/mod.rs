@@ -1,1 +1,0 @@
-//! Enrolment of nodes.
