@@ -6,7 +6,7 @@
 use super::error::ReadError;
 use super::matcher::Matcher;
 use rusqlite::{Connection, params};
-use skerry_chunk::{Limits, LogBlock, LogReader};
+use skerry_chunk::{Limits, LogReader};
 use skerry_model::{Epoch, LogRecord, NodeId, Seq, UnixMillis};
 use std::collections::BTreeMap;
 
@@ -146,12 +146,10 @@ fn candidates(connection: &Connection, query: &LogQuery) -> Result<Vec<Candidate
 
 /// The records of a block that meet the query, with their places; `None` where the block cannot be read.
 fn records(data: &[u8], query: &LogQuery) -> Option<Vec<(u32, LogRecord)>> {
-    if let Some(needle) = &query.contains
-        && !may_contain(data, needle)?
-    {
+    let reader = LogReader::open(data, &Limits::default()).ok()?;
+    if query.contains.as_deref().is_some_and(|needle| !may_contain(&reader, needle)) {
         return Some(Vec::new());
     }
-    let block = LogBlock::decode(data, &Limits::default()).ok()?;
     let wanted = |record: &LogRecord| {
         (query.from..=query.to).contains(&record.at)
             && query.matchers.iter().all(|matcher| match (matcher.label(), record.labels.value(matcher.label())) {
@@ -160,17 +158,17 @@ fn records(data: &[u8], query: &LogQuery) -> Option<Vec<(u32, LogRecord)>> {
             })
             && query.contains.as_deref().is_none_or(|needle| contains(&record.line, needle))
     };
-    Some((0u32..).zip(block.records).filter(|(_, record)| wanted(record)).collect())
+    Some((0u32..).zip(reader.records().ok()?).filter(|(_, record)| wanted(record)).collect())
 }
 
 /// Asks the block's bloom filter for the needle's inner tokens. Its first and last may be parts of longer ones in the
 /// line, so those say nothing.
-fn may_contain(data: &[u8], needle: &[u8]) -> Option<bool> {
-    let reader = LogReader::open(data, &Limits::default()).ok()?;
+fn may_contain(reader: &LogReader, needle: &[u8]) -> bool {
     let is_token = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_' || !byte.is_ascii();
-    let tokens: Vec<&[u8]> = needle.split(|byte| !is_token(byte)).collect();
-    let inner = tokens.get(1..tokens.len().saturating_sub(1)).unwrap_or_default();
-    Some(inner.iter().filter(|token| (3..=64).contains(&token.len())).all(|token| reader.might_contain(token)))
+    let parts: Vec<&[u8]> = needle.split(|byte| !is_token(byte)).collect();
+    let inner = parts.get(1..parts.len().saturating_sub(1)).unwrap_or_default();
+    // The filter holds tokens of these lengths alone.
+    inner.iter().filter(|token| (3..=64).contains(&token.len())).all(|token| reader.might_contain(token))
 }
 
 fn contains(line: &[u8], needle: &[u8]) -> bool {

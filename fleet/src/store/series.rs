@@ -5,7 +5,7 @@ use super::events::name;
 use super::ledger::labels_of;
 use super::matcher::Matcher;
 use rusqlite::{Connection, params};
-use skerry_chunk::{Column, Limits, MetricReader};
+use skerry_chunk::{Limits, MetricReader};
 use skerry_model::{Labels, NodeId, Sample, SeriesId, UnixMillis};
 use std::collections::{BTreeMap, HashMap};
 
@@ -84,7 +84,8 @@ pub(super) fn select(connection: &Connection, query: &Select) -> Result<Selected
     let mut total = 0;
     let mut blocks = connection
         .prepare_cached("SELECT data FROM metric_block WHERE stream = ? AND t1 >= ? AND t0 <= ? ORDER BY t1, id")?;
-    for (stream, series) in by_stream {
+    for (stream, mut series) in by_stream {
+        series.sort_unstable();
         let mut rows = blocks.query(params![stream, query.from.0, query.to.0])?;
         while let Some(row) = rows.next()? {
             let read = read_block(row.get_ref(0)?.as_blob().unwrap_or_default(), &series, |at, sample| {
@@ -153,16 +154,33 @@ fn find(connection: &Connection, matchers: &[Matcher]) -> Result<Vec<Found>, Rea
     Ok(found)
 }
 
-/// Hands each sample of the wanted series to `each`; `None` where the block cannot be read to its end.
+/// From so many wanted series on, all columns of a block are read in one go: finding one by itself passes over those
+/// before it.
+const ONE_BY_ONE_MAX: usize = 8;
+
+/// Hands each sample of the wanted series, given by rising id, to `each`; `None` where the block cannot be read to its
+/// end.
 fn read_block(data: &[u8], wanted: &[(SeriesId, usize)], mut each: impl FnMut(usize, Sample)) -> Option<()> {
     let reader = MetricReader::open(data, &Limits::default()).ok()?;
-    let times = reader.timestamps();
-    for (id, at) in wanted {
-        let Some(values) = reader.read(*id).ok()? else { continue };
-        for (time, value) in times.iter().zip(values) {
+    let mut hand_on = |at: usize, values: Vec<Option<f64>>| {
+        for (time, value) in reader.timestamps().iter().zip(values) {
             if let Some(value) = value {
-                each(*at, Sample { at: *time, value });
+                each(at, Sample { at: *time, value });
             }
+        }
+    };
+    if wanted.len() > ONE_BY_ONE_MAX {
+        for column in reader.columns() {
+            let column = column.ok()?;
+            if let Ok(found) = wanted.binary_search_by_key(&column.series, |(id, _)| *id) {
+                hand_on(wanted[found].1, column.values);
+            }
+        }
+        return Some(());
+    }
+    for (id, at) in wanted {
+        if let Some(values) = reader.read(*id).ok()? {
+            hand_on(*at, values);
         }
     }
     Some(())
@@ -206,12 +224,12 @@ pub(super) fn newest(
         let Ok(reader) = MetricReader::open(row.get_ref(1)?.as_blob().unwrap_or_default(), &Limits::default()) else {
             continue;
         };
-        let times = reader.timestamps();
-        for Column { series, values } in reader.columns().flatten() {
-            let present =
-                times.iter().zip(values).filter_map(|(at, value)| value.map(|value| Sample { at: *at, value }));
-            let Some(sample) = present.max_by_key(|sample| sample.at) else { continue };
-            let held = newest.entry((stream, series)).or_insert(sample);
+        for column in reader.columns() {
+            let Ok(column) = column else { break };
+            let present = reader.timestamps().iter().zip(column.values);
+            let samples = present.filter_map(|(at, value)| value.map(|value| Sample { at: *at, value }));
+            let Some(sample) = samples.max_by_key(|sample| sample.at) else { continue };
+            let held = newest.entry((stream, column.series)).or_insert(sample);
             if held.at <= sample.at {
                 *held = sample;
             }
