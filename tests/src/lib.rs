@@ -1,1 +1,3 @@
-//! x
+//! What tests share: the deterministic simulation of nodes, network and server.
+
+pub mod sim;
