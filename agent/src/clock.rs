@@ -51,6 +51,13 @@ impl Clock {
         }
     }
 
+    /// A moment of high resolution, for measuring how long something took. Always the machine's.
+    #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that reads clocks")]
+    pub fn instant(&self) -> std::time::Instant {
+        std::time::Instant::now()
+    }
+
     /// Monotonic time since boot. For schedules.
     #[must_use]
     pub fn mono(&self) -> Mono {

@@ -1,0 +1,74 @@
+//! `/proc/stat`: processor time and the kernel's counters.
+
+use super::sink::{counter, gauge};
+use super::source::{CollectError, Roots, Text};
+use super::{Collect, Sink};
+use skerry_model::MetricMeta;
+
+/// The unit of processor times: `USER_HZ`, which is 100 on every architecture that Linux shows it to.
+const TICKS_PER_SECOND: f64 = 100.0;
+const MODES: [&str; 8] = ["user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal"];
+const GUEST_MODES: [&str; 2] = ["user", "nice"];
+
+static SECONDS: MetricMeta = counter("node_cpu_seconds_total", "Seconds the CPUs spent in each mode.");
+static GUEST: MetricMeta =
+    counter("node_cpu_guest_seconds_total", "Seconds the CPUs spent in guests (VMs) for each mode.");
+
+/// Time of each processor in each mode.
+pub(super) struct Cpu;
+
+impl Collect for Cpu {
+    fn collect(&mut self, roots: &Roots, sink: &mut Sink) -> Result<(), CollectError> {
+        let text = Text::read(roots.proc.join("stat"))?;
+        let mut rows = Vec::new();
+        for line in text.content.lines() {
+            let mut words = line.split_ascii_whitespace();
+            let Some(number) = words.next().and_then(|word| word.strip_prefix("cpu")).filter(|n| !n.is_empty()) else {
+                continue;
+            };
+            let ticks = words.map(|word| text.number(Some(word), line, "ticks")).collect::<Result<Vec<_>, _>>()?;
+            if ticks.len() < 4 {
+                return Err(text.fault(line, "at least four times"));
+            }
+            rows.push((number, ticks));
+        }
+        if rows.is_empty() {
+            return Err(text.fault("", "a line for each CPU"));
+        }
+        for (meta, modes, first) in [(&GUEST, GUEST_MODES.as_slice(), MODES.len()), (&SECONDS, &MODES, 0)] {
+            for (number, ticks) in &rows {
+                for (mode, ticks) in modes.iter().zip(ticks.iter().skip(first)) {
+                    sink.push(meta, &[("cpu", number), ("mode", mode)], ticks / TICKS_PER_SECOND);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+static STAT: [(&str, MetricMeta); 6] = [
+    ("btime", gauge("node_boot_time_seconds", "Node boot time, in unixtime.")),
+    ("ctxt", counter("node_context_switches_total", "Total number of context switches.")),
+    ("processes", counter("node_forks_total", "Total number of forks.")),
+    ("intr", counter("node_intr_total", "Total number of interrupts serviced.")),
+    ("procs_blocked", gauge("node_procs_blocked", "Number of processes blocked waiting for I/O to complete.")),
+    ("procs_running", gauge("node_procs_running", "Number of processes in runnable state.")),
+];
+
+/// The kernel's counters.
+pub(super) struct Stat;
+
+impl Collect for Stat {
+    fn collect(&mut self, roots: &Roots, sink: &mut Sink) -> Result<(), CollectError> {
+        let text = Text::read(roots.proc.join("stat"))?;
+        for (key, meta) in &STAT {
+            for line in text.content.lines() {
+                let mut words = line.split_ascii_whitespace();
+                if words.next() == Some(key) {
+                    sink.push(meta, &[], text.number(words.next(), line, "a number behind the name")?);
+                }
+            }
+        }
+        Ok(())
+    }
+}

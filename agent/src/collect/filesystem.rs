@@ -1,0 +1,110 @@
+//! Space and inodes of mounted file systems.
+
+use super::sink::gauge;
+use super::source::{CollectError, Roots, Text};
+use super::{Collect, Sink};
+use regex::Regex;
+use rustix::fs::StatVfsMountFlags;
+use skerry_model::MetricMeta;
+use std::path::PathBuf;
+
+static METAS: [MetricMeta; 7] = [
+    gauge("node_filesystem_avail_bytes", "Filesystem space available to non-root users in bytes."),
+    gauge("node_filesystem_device_error", "Whether an error occurred while getting statistics for the given device."),
+    gauge("node_filesystem_files", "Filesystem total file nodes."),
+    gauge("node_filesystem_files_free", "Filesystem total free file nodes."),
+    gauge("node_filesystem_free_bytes", "Filesystem free space in bytes."),
+    gauge("node_filesystem_readonly", "Filesystem read-only status."),
+    gauge("node_filesystem_size_bytes", "Filesystem size in bytes."),
+];
+
+/// File systems but those excluded.
+pub(super) struct Filesystems {
+    pub(super) mounts: Regex,
+    pub(super) types: Regex,
+}
+
+struct Mount {
+    device: String,
+    point: String,
+    fs_type: String,
+    values: [Option<f64>; 7],
+}
+
+impl Collect for Filesystems {
+    fn collect(&mut self, roots: &Roots, sink: &mut Sink) -> Result<(), CollectError> {
+        // The first process sees the host's mounts also where the agent has a namespace of its own.
+        let text = match Text::read(roots.proc.join("1/mounts")) {
+            Ok(text) => text,
+            Err(_) => Text::read(roots.proc.join("self/mounts"))?,
+        };
+        let mut rows: Vec<Mount> = Vec::new();
+        for line in text.content.lines() {
+            let mut words = line.split_ascii_whitespace();
+            let (Some(device), Some(point), Some(fs_type)) = (words.next(), words.next(), words.next()) else {
+                return Err(text.fault(line, "device, mount point and type"));
+            };
+            let (device, point) = (unescape(device), unescape(point));
+            let is_known = |row: &Mount| row.point == point;
+            if self.mounts.is_match(&point) || self.types.is_match(fs_type) || rows.iter().any(is_known) {
+                continue;
+            }
+            let path: PathBuf = roots.rootfs.join(point.trim_start_matches('/'));
+            let values = match rustix::fs::statvfs(&path) {
+                Ok(stat) => {
+                    let unit = stat.f_frsize as f64;
+                    let is_readonly = stat.f_flag.contains(StatVfsMountFlags::RDONLY);
+                    [
+                        Some(stat.f_bavail as f64 * unit),
+                        Some(0.0),
+                        Some(stat.f_files as f64),
+                        Some(stat.f_ffree as f64),
+                        Some(stat.f_bfree as f64 * unit),
+                        Some(f64::from(u8::from(is_readonly))),
+                        Some(stat.f_blocks as f64 * unit),
+                    ]
+                }
+                Err(_) => [None, Some(1.0), None, None, None, None, None],
+            };
+            rows.push(Mount { device, point, fs_type: fs_type.to_owned(), values });
+        }
+        let labels = |row: &Mount| {
+            vec![("device", row.device.clone()), ("fstype", row.fs_type.clone()), ("mountpoint", row.point.clone())]
+        };
+        sink.table(&METAS, &rows, labels, |row, column| row.values[column]);
+        Ok(())
+    }
+}
+
+/// The kernel writes space, tab, newline and backslash as three octal digits behind a backslash.
+fn unescape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('\\') {
+        out.push_str(&rest[..at]);
+        let octal = rest.get(at + 1..at + 4).and_then(|digits| u8::from_str_radix(digits, 8).ok());
+        match octal.filter(u8::is_ascii) {
+            Some(byte) => {
+                out.push(char::from(byte));
+                rest = &rest[at + 4..];
+            }
+            None => {
+                out.push('\\');
+                rest = &rest[at + 1..];
+            }
+        }
+    }
+    out + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::unescape;
+
+    #[test]
+    fn octal_escapes_are_read_and_others_kept() {
+        assert_eq!(unescape("/mnt/my\\040disk"), "/mnt/my disk");
+        assert_eq!(unescape("a\\134b\\"), "a\\b\\");
+        assert_eq!(unescape("\\9\\999é\\04"), "\\9\\999é\\04");
+    }
+}

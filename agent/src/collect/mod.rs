@@ -1,0 +1,107 @@
+//! Node metrics under node_exporter's names, types, units and labels, so that the dashboards and rules that people
+//! have today work unchanged.
+//!
+//! Each collector reads a few files below [`Roots`] and turns them into observations. It fails alone: the others' values
+//! are kept, the failure is reported, and what the failing one had read so far is dropped, because half a collector's
+//! series would look like the other half had ended. Reading blocks, so a round belongs on a blocking thread.
+//!
+//! Invariants:
+//! - No file content panics or allocates without bound: [`source::FILE_BYTES_MAX`] bytes of a file are read at most.
+//! - Within one round a label set stands at most once, and all observations of a metric are adjacent.
+
+mod config;
+mod cpu;
+mod disk;
+mod filesystem;
+mod memory;
+mod network;
+mod pressure;
+mod processes;
+mod sensors;
+mod sink;
+mod source;
+mod system;
+#[cfg(test)]
+mod tests;
+
+pub use config::{COLLECTORS, Config, Fault, REFERENCE};
+pub use source::{CollectError, Roots};
+
+use crate::clock::Clock;
+use crate::data::{Collected, CollectorFailure};
+use sink::{Sink, gauge};
+use skerry_model::{MetricMeta, Scrape, UnixMillis};
+use std::time::Instant;
+
+static DURATION: MetricMeta = gauge("node_scrape_collector_duration_seconds", "How long a collector took, in seconds.");
+static SUCCESS: MetricMeta = gauge("node_scrape_collector_success", "Whether a collector succeeded.");
+
+/// Runs the enabled collectors.
+pub struct Collector {
+    enabled: Vec<(&'static str, Box<dyn Collect>)>,
+    roots: Roots,
+    clock: Clock,
+}
+
+/// One collector.
+trait Collect: Send {
+    fn collect(&mut self, roots: &Roots, sink: &mut Sink) -> Result<(), CollectError>;
+}
+
+impl Collector {
+    /// The collectors that the config enables.
+    ///
+    /// # Errors
+    /// Every [`Fault`] of the config.
+    pub fn new(config: &Config, roots: Roots, clock: Clock) -> Result<Self, Vec<Fault>> {
+        let filters = config.check()?;
+        let all: [(&'static str, Box<dyn Collect>); 16] = [
+            ("cpu", Box::new(cpu::Cpu)),
+            ("diskstats", Box::new(disk::Disks { exclude: filters.devices })),
+            ("entropy", Box::new(system::Entropy)),
+            ("filefd", Box::new(system::FileDescriptors)),
+            ("filesystem", Box::new(filesystem::Filesystems { mounts: filters.mounts, types: filters.types })),
+            ("hwmon", Box::new(sensors::Hwmon)),
+            ("loadavg", Box::new(system::LoadAverage)),
+            ("meminfo", Box::new(memory::Meminfo)),
+            ("netdev", Box::new(network::Devices)),
+            ("pressure", Box::new(pressure::Pressure)),
+            ("processes", Box::new(processes::Processes)),
+            ("stat", Box::new(cpu::Stat)),
+            ("thermal_zone", Box::new(sensors::ThermalZones)),
+            ("time", Box::new(system::Time { clock: clock.clone() })),
+            ("uname", Box::new(system::Uname)),
+            ("vmstat", Box::new(memory::Vmstat)),
+        ];
+        let enabled = all.into_iter().filter(|(name, _)| config.is_enabled(name)).collect();
+        Ok(Self { enabled, roots, clock })
+    }
+
+    /// One round: every value carries `now`. Blocks while it reads.
+    pub fn collect(&mut self, now: UnixMillis) -> Collected {
+        let mut sink = Sink::default();
+        let mut failures = Vec::new();
+        let mut outcomes = Vec::new();
+        for (name, collector) in &mut self.enabled {
+            let before = sink.len();
+            let began = self.clock.instant();
+            let outcome = collector.collect(&self.roots, &mut sink);
+            outcomes.push((*name, seconds_since(began, self.clock.instant()), outcome.is_ok()));
+            if let Err(error) = outcome {
+                sink.truncate(before);
+                failures.push(CollectorFailure { collector: name, error: error.to_string() });
+            }
+        }
+        for (name, seconds, _) in &outcomes {
+            sink.push(&DURATION, &[("collector", name)], *seconds);
+        }
+        for (name, _, succeeded) in &outcomes {
+            sink.push(&SUCCESS, &[("collector", name)], f64::from(u8::from(*succeeded)));
+        }
+        Collected { scrape: Scrape { at: now, observations: sink.into_observations() }, failures }
+    }
+}
+
+fn seconds_since(began: Instant, ended: Instant) -> f64 {
+    ended.saturating_duration_since(began).as_secs_f64()
+}
