@@ -45,3 +45,6 @@ pub use verify::{
     Accepted, AcceptedConfig, Context, NodeIdentity, Refusal, Verdict, read_assignment, read_config, reopen_assignment,
     reopen_config, verify_assignment, verify_config,
 };
+
+#[cfg(test)]
+mod testkit;

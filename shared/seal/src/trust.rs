@@ -271,3 +271,6 @@ fn verify(parsed: &Envelope, doc: &RootDoc) -> Result<Verified, TrustError> {
     let keys = doc.role(Role::Root).ok_or(TrustError::Empty)?;
     parsed.verify(Role::Root, &doc.fleet, keys).map_err(TrustError::Envelope)
 }
+
+#[cfg(test)]
+mod tests;

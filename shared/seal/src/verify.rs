@@ -362,3 +362,6 @@ fn own_secrets(doc: &ConfigDoc, identity: &NodeIdentity) -> Result<BTreeMap<Stri
     })
     .collect()
 }
+
+#[cfg(test)]
+mod tests;
