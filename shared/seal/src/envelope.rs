@@ -453,3 +453,6 @@ fn signer(signature: &CoseSignature) -> Result<KeyId, EnvelopeError> {
     }
     Ok(KeyId(kid))
 }
+
+#[cfg(test)]
+mod tests;

@@ -21,6 +21,7 @@
 mod cbor;
 mod clock;
 mod doc;
+mod enrol;
 mod envelope;
 mod fleet;
 mod floors;
@@ -32,6 +33,10 @@ mod verify;
 pub use cbor::DocError;
 pub use clock::{TrustedClock, TrustedTime};
 pub use doc::{AgentVersion, Assignment, ConfigDoc, InvalidAgentVersion, InvalidRoleKeys, Revision, RoleKeys, RootDoc};
+pub use enrol::{
+    EnrolError, EnrolRequest, EnrolResponse, Enrolled, InvalidToken, NewNode, Token, TokenId, TokenProof, TokenSecret,
+    fingerprint_words,
+};
 pub use envelope::{
     ENVELOPE_BYTES_MAX, Envelope, EnvelopeError, InvalidRole, Role, SIGNATURES_MAX, SignError, Verified, add_signature,
     open, sign,

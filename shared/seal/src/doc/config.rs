@@ -126,11 +126,11 @@ impl ConfigDoc {
 }
 
 fn secret(value: Value) -> Result<SealedSecret, DocError> {
-    let mut fields = Fields::of(NAME, value)?;
-    let path = fields.text(1, "secrets.path", PATH_BYTES_MAX)?;
-    let node = fields.parsed(2, "secrets.node", "a node name")?;
-    let enc = fields.array(3, "secrets.enc")?;
-    let ct = fields.bytes(4, "secrets.ct", ENVELOPE_BYTES_MAX)?;
+    let mut fields = Fields::of("a secret in the config", value)?;
+    let path = fields.text(1, "path", PATH_BYTES_MAX)?;
+    let node = fields.parsed(2, "node", "a node name")?;
+    let enc = fields.array(3, "enc")?;
+    let ct = fields.bytes(4, "ct", ENVELOPE_BYTES_MAX)?;
     fields.finish()?;
     Ok(SealedSecret { path, node, enc, ct })
 }

@@ -108,3 +108,6 @@ impl fmt::Display for AgentVersion {
         write!(f, "{}.{}.{}", self.major, self.minor, self.patch)
     }
 }
+
+#[cfg(test)]
+mod tests;

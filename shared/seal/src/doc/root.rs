@@ -166,7 +166,7 @@ pub(super) fn revision(fields: &mut Fields, key: u64) -> Result<Revision, DocErr
 }
 
 fn role_keys(value: Value) -> Result<RoleKeys, DocError> {
-    let mut fields = Fields::of(NAME, value)?;
+    let mut fields = Fields::of("a role in the root document", value)?;
     let threshold = fields.number(1, "threshold")?;
     let list = fields.list(2, "keys", SIGNATURES_MAX, "a list of at most 8 keys")?;
     let keys: Option<Vec<_>> = list.iter().map(|key| cbor::as_array(key).map(PublicKey)).collect();
