@@ -11,6 +11,7 @@
 //! - A reading that is not trusted is a time that has certainly passed.
 
 use skerry_model::{Mono, UnixMillis};
+use std::fmt;
 use std::time::Duration;
 
 const YEAR: Duration = Duration::from_secs(31_557_600);
@@ -85,6 +86,27 @@ impl TrustedClock {
 
     fn certain(&self, now: Mono) -> UnixMillis {
         self.floor + now.since(self.set_at)
+    }
+}
+
+/// A time for people, in seconds of UTC: `2026-01-01T00:00:00Z`.
+pub(crate) struct Utc(pub(crate) UnixMillis);
+
+impl fmt::Display for Utc {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.0.0.div_euclid(1000);
+        let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
+        // Years are counted from March, so that the leap day is a year's last and month lengths follow a line:
+        // 153 days for each five months. 719,468 days lie between 0000-03-01 and 1970-01-01.
+        let days = days + 719_468;
+        let (cycle, day) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+        let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+        let day = day - (365 * year + year / 4 - year / 100);
+        let month = (5 * day + 2) / 153;
+        let day = day - (153 * month + 2) / 5 + 1;
+        let (year, month) = (400 * cycle + year + month / 10, if month < 10 { month + 3 } else { month - 9 });
+        let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
     }
 }
 
@@ -164,5 +186,24 @@ mod tests {
         // A newer build than the stored floor wins.
         let upgraded = TrustedClock::new(BUILT + 2 * YEAR, Some(first.floor()), Mono(0));
         assert_eq!(upgraded.floor(), BUILT + 2 * YEAR);
+    }
+
+    #[test]
+    fn times_read_as_dates() {
+        for (seconds, date) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (-1, "1969-12-31T23:59:59Z"),
+            (951_782_400, "2000-02-29T00:00:00Z"),
+            (1_709_251_199, "2024-02-29T23:59:59Z"),
+            (1_709_251_200, "2024-03-01T00:00:00Z"),
+            (1_767_225_600, "2026-01-01T00:00:00Z"),
+            (4_107_542_400, "2100-03-01T00:00:00Z"),
+            (253_402_300_799, "9999-12-31T23:59:59Z"),
+        ] {
+            assert_eq!(Utc(UnixMillis(seconds * 1000)).to_string(), date);
+        }
+        // The ends of the range do not overflow.
+        assert!(Utc(UnixMillis(i64::MAX)).to_string().ends_with('Z'));
+        assert!(Utc(UnixMillis(i64::MIN)).to_string().ends_with('Z'));
     }
 }

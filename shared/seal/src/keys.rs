@@ -1,7 +1,7 @@
 //! Ed25519 keys that sign documents, and the names by which signatures refer to them.
 //!
-//! Invariants: private keys are kept as PKCS#8 in memory that is wiped on drop, and become a ring key only while
-//! they sign; `Debug` shows a key's id and nothing else.
+//! Invariants: private keys are kept as PKCS#8 in memory that is wiped on drop; `Debug` shows a key's id and
+//! nothing else.
 
 use ring::rand::{SecureRandom, SystemRandom};
 use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
@@ -123,7 +123,7 @@ impl FromStr for PublicKey {
 
 /// An Ed25519 private key, wiped when dropped.
 ///
-/// ring does not wipe its own copy, so that copy lives only as long as one signature takes.
+/// ring does not wipe the copies it works on, so it is given one only while a key is made or signs.
 pub struct SigningKey {
     pkcs8: Zeroizing<Vec<u8>>,
     public: PublicKey,

@@ -44,7 +44,9 @@ pub use envelope::{
 pub use fleet::{FleetId, InvalidFleetId};
 pub use floors::{Floor, Floors};
 pub use keys::{InvalidKey, KeyId, PublicKey, RandomError, SigningKey, random, sha256};
-pub use secret::{SealedSecret, SecretContext, SecretError, X25519Key, X25519Public, open_secret, seal_secret};
+pub use secret::{
+    SealedSecret, SecretContext, SecretError, SecretValue, X25519Key, X25519Public, open_secret, seal_secret,
+};
 pub use trust::{RootUpdate, TrustError, TrustStore, root_hash};
 pub use verify::{
     Accepted, AcceptedConfig, Context, NodeIdentity, Refusal, Verdict, read_assignment, read_config, reopen_assignment,

@@ -127,6 +127,24 @@ pub struct SealedSecret {
     pub ct: Vec<u8>,
 }
 
+/// An opened secret, wiped when dropped and never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SecretValue(Zeroizing<Vec<u8>>);
+
+impl SecretValue {
+    /// The value, to be handed to what needs it and nowhere else.
+    #[must_use]
+    pub fn expose(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for SecretValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SecretValue(…)")
+    }
+}
+
 /// Why a secret was not sealed or not opened.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SecretError {
@@ -197,12 +215,12 @@ pub fn open_secret(
     key: &X25519Key,
     context: &SecretContext<'_>,
     sealed: &SealedSecret,
-) -> Result<Zeroizing<Vec<u8>>, SecretError> {
+) -> Result<SecretValue, SecretError> {
     open_hpke(key, &sealed.enc, INFO, &context.aad(), &sealed.ct)
         .ok_or_else(|| SecretError::Sealed { path: sealed.path.clone() })
 }
 
-fn open_hpke(key: &X25519Key, enc: &[u8; 32], info: &[u8], aad: &[u8], ct: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+fn open_hpke(key: &X25519Key, enc: &[u8; 32], info: &[u8], aad: &[u8], ct: &[u8]) -> Option<SecretValue> {
     let enc = Deserializable::from_bytes(enc).ok()?;
     let opened = hpke::single_shot_open::<ChaCha20Poly1305, HkdfSha256, X25519HkdfSha256>(
         &OpModeR::Base,
@@ -212,7 +230,7 @@ fn open_hpke(key: &X25519Key, enc: &[u8; 32], info: &[u8], aad: &[u8], ct: &[u8]
         ct,
         aad,
     );
-    opened.ok().map(Zeroizing::new)
+    opened.ok().map(|plaintext| SecretValue(Zeroizing::new(plaintext)))
 }
 
 #[cfg(test)]
@@ -230,7 +248,7 @@ mod tests {
             unhex("1c5250d8034ec2b784ba2cfd69dbdb8af406cfe3ff938e131f0def8c8b60b4db21993c62ce81883d2dd1b51a28")
                 .unwrap();
         let opened = open_hpke(&key, &enc, b"Ode on a Grecian Urn", b"Count-0", &ct).unwrap();
-        assert_eq!(&opened[..], b"Beauty is truth, truth beauty");
+        assert_eq!(opened.expose(), b"Beauty is truth, truth beauty");
         assert!(open_hpke(&key, &enc, b"Ode on a Grecian Urn", b"Count-1", &ct).is_none());
     }
 
@@ -243,7 +261,7 @@ mod tests {
         let revision = Revision::new(1, 2);
         let context = SecretContext { fleet: &fleet, stream: &stream, revision, path: "spec.a", node: &node };
         let sealed = seal_secret(&key.public(), &context, b"pass").unwrap();
-        assert_eq!(&open_secret(&key, &context, &sealed).unwrap()[..], b"pass");
+        assert_eq!(open_secret(&key, &context, &sealed).unwrap().expose(), b"pass");
 
         let elsewhere = [
             SecretContext { fleet: &other_fleet, ..context },
@@ -285,5 +303,7 @@ mod tests {
     fn nothing_private_is_printed() {
         let key = X25519Key::from_bytes([7; 32]);
         assert_eq!(format!("{key:?}"), format!("X25519Key(\"{}\")", key.public()));
+        let value = SecretValue(Zeroizing::new(b"hunter2".to_vec()));
+        assert_eq!(format!("{value:?}"), "SecretValue(…)");
     }
 }

@@ -12,17 +12,16 @@
 //!   no administrator could ever get above.
 
 use crate::cbor::DocError;
-use crate::clock::TrustedTime;
+use crate::clock::{TrustedTime, Utc};
 use crate::doc::{AgentVersion, Assignment, ConfigDoc, Revision};
 use crate::envelope::{Envelope, EnvelopeError, Role, Verified};
 use crate::fleet::FleetId;
 use crate::floors::{Floor, Floors};
 use crate::keys::sha256;
-use crate::secret::{SecretError, X25519Key, X25519Public, open_secret};
+use crate::secret::{SecretError, SecretValue, X25519Key, X25519Public, open_secret};
 use crate::trust::TrustStore;
 use skerry_model::{NodeId, StreamName, UnixMillis};
 use std::collections::BTreeMap;
-use zeroize::Zeroizing;
 
 /// Who this node is.
 #[derive(Debug, Clone)]
@@ -69,7 +68,7 @@ pub struct AcceptedConfig {
     /// SHA-256 of its payload, for the floor and for [`reopen_config`].
     pub hash: [u8; 32],
     /// This node's secrets by path, wiped when dropped.
-    pub secrets: BTreeMap<String, Zeroizing<Vec<u8>>>,
+    pub secrets: BTreeMap<String, SecretValue>,
     /// The node's clock was not believed, so `not_after` was compared with a lower bound of the time alone.
     pub time_untrusted: bool,
 }
@@ -167,12 +166,12 @@ pub enum Refusal {
         revision: Revision,
     },
     /// No longer to be adopted.
-    #[error("the config was to be adopted by {not_after} ms after 1970, it is {now} now; sign it again")]
+    #[error("the config was to be adopted by {}, it is {} now; sign it again", Utc(*not_after), Utc(*now))]
     Expired {
         /// Its end.
-        not_after: i64,
+        not_after: UnixMillis,
         /// The time now, or a time that has certainly passed.
-        now: i64,
+        now: UnixMillis,
     },
     /// For newer agents.
     #[error("the config needs agent {needed}, this is {found}; upgrade the agent first")]
@@ -237,10 +236,9 @@ pub fn verify_config(envelope: &[u8], context: &Context<'_>) -> Result<Verdict<A
         return Ok(Verdict::Unchanged);
     }
     // An untrusted time is one that has certainly passed, so it too proves that a document has expired.
-    if let Some(UnixMillis(not_after)) = doc.not_after
-        && context.time.at > UnixMillis(not_after)
-    {
-        return Err(Refusal::Expired { not_after, now: context.time.at.0 });
+    let now = context.time.at;
+    if let Some(not_after) = doc.not_after.filter(|not_after| now > *not_after) {
+        return Err(Refusal::Expired { not_after, now });
     }
     if context.identity.agent < doc.min_agent {
         return Err(Refusal::AgentTooOld { needed: doc.min_agent, found: context.identity.agent });
@@ -353,7 +351,7 @@ fn is_unchanged(found: Revision, hash: [u8; 32], floor: Option<Floor>, trust: &T
     }
 }
 
-fn own_secrets(doc: &ConfigDoc, identity: &NodeIdentity) -> Result<BTreeMap<String, Zeroizing<Vec<u8>>>, Refusal> {
+fn own_secrets(doc: &ConfigDoc, identity: &NodeIdentity) -> Result<BTreeMap<String, SecretValue>, Refusal> {
     let own = doc.secrets.iter().filter(|sealed| sealed.node == identity.node);
     own.map(|sealed| {
         let context = doc.secret_context(&sealed.path, &sealed.node);

@@ -212,7 +212,9 @@ fn expiry_blocks_adoption_and_nothing_else() {
     doc.not_after = Some(ISSUED);
     let envelope = fleet.seal(&doc);
     fleet.time.at = UnixMillis(ISSUED.0 + 1);
-    assert_eq!(refusal(&fleet, &doc), Refusal::Expired { not_after: ISSUED.0, now: ISSUED.0 + 1 });
+    let expired = refusal(&fleet, &doc);
+    assert_eq!(expired, Refusal::Expired { not_after: ISSUED, now: fleet.time.at });
+    assert!(expired.to_string().contains("by 2026-01-01T00:00:00Z"), "{expired}");
     // Untrusted, but certainly past.
     fleet.time.trusted = false;
     assert_eq!(refusal(&fleet, &doc).code(), "expired");
@@ -246,7 +248,7 @@ fn a_node_opens_its_own_secrets_and_no_others() {
     let envelope = fleet.seal(&doc);
     let secrets = adopt(&mut fleet, &envelope).secrets;
     assert_eq!(
-        secrets.into_iter().map(|(path, value)| (path, value.to_vec())).collect::<Vec<_>>(),
+        secrets.into_iter().map(|(path, value)| (path, value.expose().to_vec())).collect::<Vec<_>>(),
         [("mqtt.password".to_owned(), b"hunter2".to_vec())]
     );
 
