@@ -272,6 +272,8 @@ fn a_stored_config_opens_again_after_rotation_and_expiry() {
     let accepted = adopt(&mut fleet, &envelope);
     assert_eq!(reopen_config(&envelope, &accepted.hash, &fleet.identity).as_ref(), Ok(&accepted));
     assert_eq!(reopen_config(&envelope, &[0; 32], &fleet.identity), Err(Refusal::Damaged));
+    let as_job = sign(Role::Job, &fleet.fleet, &doc.encode(), &[&fleet.config_keys[0]]).unwrap();
+    assert_eq!(reopen_config(&as_job, &accepted.hash, &fleet.identity), Err(Refusal::Damaged));
 }
 
 #[test]
@@ -342,6 +344,13 @@ fn a_floor_is_not_lowered_by_an_older_document() {
     fleet.floors.raise_config(&accepted(newer));
     fleet.floors.raise_config(&accepted(Accepted { doc: doc.clone(), hash: [2; 32] }));
     assert_eq!(fleet.floors.config(&doc.stream), Some(Floor { revision: Revision::new(1, 5), hash: [1; 32] }));
+
+    let mut assignment = fleet.assignment.clone();
+    for (version, hash) in [(5, [1; 32]), (2, [2; 32])] {
+        assignment.revision = Revision::new(1, version);
+        fleet.floors.raise_assignment(&Accepted { doc: assignment.clone(), hash });
+    }
+    assert_eq!(fleet.floors.assignment(), Some(Floor { revision: Revision::new(1, 5), hash: [1; 32] }));
 }
 
 static SIGNED: LazyLock<(TestFleet, Vec<u8>)> = LazyLock::new(|| {
