@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::sync::Arc;
 
 /// Most labels one series may have, `__name__` included.
 pub const LABELS_MAX: usize = 64;
@@ -11,9 +12,10 @@ pub const LABEL_BYTES_MAX: usize = 16 * 1024;
 /// A label set, sorted by label name, with unique names and no empty values; `__name__` is the metric's name.
 ///
 /// As in Prometheus's data model a label with an empty value is the same as no label, so none is kept.
+/// Immutable and shared: a clone costs one counter, because every log record carries the labels of its file.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
 #[serde(try_from = "Vec<(String, String)>", into = "Vec<(String, String)>")]
-pub struct Labels(Box<[(Box<str>, Box<str>)]>);
+pub struct Labels(Arc<[(Box<str>, Box<str>)]>);
 
 /// Why pairs are no label set.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -59,7 +61,7 @@ impl Labels {
         if let Some(pair) = pairs.windows(2).find(|pair| pair[0].0 == pair[1].0) {
             return Err(InvalidLabels::Duplicate(pair[0].0.to_string()));
         }
-        Ok(Self(pairs.into_boxed_slice()))
+        Ok(Self(pairs.into()))
     }
 
     /// Value of a label; `""` where it is absent.
@@ -109,7 +111,7 @@ impl TryFrom<Vec<(String, String)>> for Labels {
 
 impl From<Labels> for Vec<(String, String)> {
     fn from(labels: Labels) -> Self {
-        labels.0.into_vec().into_iter().map(|(n, v)| (n.into_string(), v.into_string())).collect()
+        labels.iter().map(|(n, v)| (n.to_owned(), v.to_owned())).collect()
     }
 }
 
