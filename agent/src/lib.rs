@@ -3,4 +3,5 @@
 pub mod clock;
 pub mod collect;
 pub mod data;
+pub mod logs;
 pub mod sync;

@@ -1,0 +1,160 @@
+//! Decides which file is which: where a generation that was being read is now, and what was never read.
+//!
+//! Invariants:
+//! - A generation goes on only in a file whose content before the offset is the same; an inode alone proves nothing.
+//! - What cannot be told apart is read twice rather than not at all.
+
+use super::position::{Ident, Known, Mark};
+use super::scan::{Candidate, Place};
+
+/// Where a generation is now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Found {
+    /// In this candidate, which is the same file.
+    Same(usize),
+    /// In this candidate, which is a copy: the file itself was truncated or removed.
+    Copied(usize),
+    /// Nowhere.
+    Gone,
+}
+
+/// Finds a generation among the files of its folder. `taken` tells files that are being read already; `holds` reads
+/// whether a candidate's content before the mark's offset is the mark's.
+///
+/// # Errors
+/// If the very file of the mark cannot be read: then nothing can be decided yet.
+pub(super) fn find<E>(
+    mark: &Mark,
+    candidates: &[Candidate],
+    known: &Known,
+    taken: impl Fn(Ident) -> bool,
+    mut holds: impl FnMut(&Candidate) -> Result<bool, E>,
+) -> Result<Found, E> {
+    for (at, candidate) in candidates.iter().enumerate() {
+        let ident = candidate.meta.ident;
+        if !mark.ident.same_inode(ident) || taken(ident) || candidate.meta.size < mark.offset {
+            continue;
+        }
+        // Without content to compare the device must be the same too.
+        if if mark.offset == 0 { mark.ident.dev == ident.dev } else { holds(candidate)? } {
+            return Ok(Found::Same(at));
+        }
+    }
+    if mark.offset == 0 {
+        return Ok(Found::Gone);
+    }
+    let mut copies: Vec<usize> = (0..candidates.len()).filter(|at| may_be_unread(&candidates[*at], known)).collect();
+    copies.retain(|at| {
+        let candidate = &candidates[*at];
+        candidate.place != Place::Current && candidate.meta.size >= mark.offset && !taken(candidate.meta.ident)
+    });
+    sort_by_age(&mut copies, candidates);
+    // A copy that cannot be read is passed over: it may be any file of that name.
+    let copy = copies.into_iter().find(|at| holds(&candidates[*at]).unwrap_or(false));
+    Ok(copy.map_or(Found::Gone, Found::Copied))
+}
+
+/// The candidates that were never read, oldest first.
+pub(super) fn unread(candidates: &[Candidate], known: &Known, taken: impl Fn(Ident) -> bool) -> Vec<usize> {
+    let mut unread: Vec<usize> = (0..candidates.len())
+        .filter(|at| may_be_unread(&candidates[*at], known) && !taken(candidates[*at].meta.ident))
+        .collect();
+    sort_by_age(&mut unread, candidates);
+    unread
+}
+
+fn may_be_unread(candidate: &Candidate, known: &Known) -> bool {
+    !candidate.compressed
+        && match candidate.place {
+            Place::Current => true,
+            Place::Rotated(_) => !known.contains(candidate.meta.sibling()),
+            Place::Other => false,
+        }
+}
+
+/// Oldest first: by the time of the last change, then by the rotator's numbering, and the path itself last.
+fn sort_by_age(indices: &mut [usize], candidates: &[Candidate]) {
+    indices.sort_by_key(|at| {
+        let candidate = &candidates[*at];
+        (candidate.place == Place::Current, candidate.meta.modified_ns, candidate.place)
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::file::Meta;
+    use super::*;
+    use skerry_model::UnixMillis;
+    use std::convert::Infallible;
+    use std::path::PathBuf;
+
+    fn candidate(ino: u64, born_ns: i64, size: u64, modified_ms: i128, place: Place) -> Candidate {
+        let ident = Ident { dev: 1, ino, born_ns };
+        let meta = Meta { ident, size, modified_ns: modified_ms * 1_000_000 };
+        Candidate { path: PathBuf::from(format!("/v/{ino}")), place, compressed: false, meta }
+    }
+
+    fn mark(ino: u64, born_ns: i64, offset: u64) -> Mark {
+        let ident = Ident { dev: 1, ino, born_ns };
+        Mark { ident, offset, head: 0, tail: 0, read_at: UnixMillis(0), skipping: false, finished: false }
+    }
+
+    /// Finds with files of these inodes holding the content.
+    fn run(mark: &Mark, candidates: &[Candidate], holding: &[u64]) -> Found {
+        let holds = |candidate: &Candidate| Ok::<_, Infallible>(holding.contains(&candidate.meta.ident.ino));
+        find(mark, candidates, &Known::default(), |_| false, holds).unwrap()
+    }
+
+    #[test]
+    fn a_renamed_file_is_the_same_wherever_it_lies() {
+        let files = [candidate(8, 5, 10, 2, Place::Current), candidate(7, 4, 100, 1, Place::Other)];
+        assert_eq!(run(&mark(7, 4, 50), &files, &[7]), Found::Same(1));
+    }
+
+    #[test]
+    fn a_reused_inode_is_not_the_same_file() {
+        let by_birth = [candidate(7, 9, 100, 1, Place::Current)];
+        assert_eq!(run(&mark(7, 4, 50), &by_birth, &[7]), Found::Gone);
+        let by_content = [candidate(7, 0, 100, 1, Place::Current)];
+        assert_eq!(run(&mark(7, 0, 50), &by_content, &[]), Found::Gone);
+        let by_size = [candidate(7, 0, 49, 1, Place::Current)];
+        assert_eq!(run(&mark(7, 0, 50), &by_size, &[7]), Found::Gone);
+    }
+
+    #[test]
+    fn a_changed_device_number_matters_only_without_content() {
+        let mut files = [candidate(7, 4, 100, 1, Place::Current)];
+        files[0].meta.ident.dev = 2;
+        assert_eq!(run(&mark(7, 4, 50), &files, &[7]), Found::Same(0));
+        assert_eq!(run(&mark(7, 4, 0), &files, &[7]), Found::Gone);
+    }
+
+    #[test]
+    fn a_truncated_file_goes_on_in_its_oldest_copy() {
+        let files = [
+            candidate(7, 4, 10, 9, Place::Current),
+            candidate(8, 6, 80, 8, Place::Rotated(-1)),
+            candidate(9, 5, 80, 7, Place::Rotated(-2)),
+        ];
+        assert_eq!(run(&mark(7, 4, 50), &files, &[8, 9]), Found::Copied(2));
+        assert_eq!(run(&mark(7, 4, 50), &files, &[]), Found::Gone);
+    }
+
+    #[test]
+    fn the_unread_are_ordered_by_time_then_number_and_the_path_comes_last() {
+        let mut files = vec![
+            candidate(1, 0, 1, 1, Place::Current),
+            candidate(2, 0, 1, 5, Place::Rotated(-1)),
+            candidate(3, 0, 1, 5, Place::Rotated(-2)),
+            candidate(4, 0, 1, 2, Place::Rotated(-9)),
+            candidate(5, 0, 1, 3, Place::Other),
+            candidate(6, 0, 1, 3, Place::Rotated(-4)),
+            candidate(7, 0, 1, 3, Place::Rotated(-5)),
+        ];
+        files[6].compressed = true;
+        let mut known = Known::default();
+        known.insert(files[5].meta.sibling());
+        assert_eq!(unread(&files, &known, |_| false), [3, 2, 1, 0]);
+        assert_eq!(unread(&files, &known, |ident| ident.ino == 3), [3, 1, 0]);
+    }
+}

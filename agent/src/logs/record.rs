@@ -1,0 +1,204 @@
+//! Makes records of lines: decodes, joins what Docker cut, guesses the level, keeps to the longest length.
+//!
+//! Invariants:
+//! - Every line ends up in exactly one record; what is cut off a record is in the batch's losses.
+//! - Unfinished joined records take a bounded part of memory, and a bounded stretch of file is read again for them
+//!   after a restart: past either bound they are passed on as they are.
+
+use skerry_model::{Labels, LogRecord, LossEntry, LossReason, OutputStream, StreamKind, TimeRange, UnixMillis};
+
+use super::position::{OUTPUTS, output_index};
+use super::stats::LogStats;
+use super::{dockerjson, level};
+
+/// A batch is full with this many records or bytes of text.
+pub(super) const BATCH_RECORDS: usize = 1000;
+pub(super) const BATCH_BYTES: usize = 256 << 10;
+/// Longest stretch of file between the begin of a partial record and the position.
+const REPLAY_BYTES_MAX: u64 = 16 << 20;
+/// Room for the partial records of all files.
+const PARTIAL_BYTES_MAX: usize = 4 << 20;
+
+/// What one round gathers.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    pub(super) records: Vec<LogRecord>,
+    pub(super) losses: Vec<LossEntry>,
+    bytes: usize,
+}
+
+impl Batch {
+    pub(super) fn is_full(&self) -> bool {
+        self.records.len() >= BATCH_RECORDS || self.bytes >= BATCH_BYTES
+    }
+
+    /// Adds to the losses; those of one source and reason are one entry.
+    pub(super) fn lose(&mut self, source: &str, reason: LossReason, count: Option<u64>, range: TimeRange) {
+        // The end of a path tells more than its begin.
+        let mut from = source.len().saturating_sub(256);
+        while !source.is_char_boundary(from) {
+            from += 1;
+        }
+        let source = &source[from..];
+        if let Some(entry) = self.losses.iter_mut().find(|e| e.reason == reason && e.source == source) {
+            entry.count = entry.count.zip(count).map(|(a, b)| a + b);
+            entry.range = entry.range.cover(range);
+        } else {
+            self.losses.push(LossEntry { stream: StreamKind::Logs, reason, count, range, source: source.to_owned() });
+        }
+    }
+}
+
+/// What the records of one file have in common.
+#[derive(Debug, Clone)]
+pub(super) struct Origin {
+    pub(super) labels: Labels,
+    /// Names it in the loss ledger.
+    pub(super) source: String,
+}
+
+/// Where records go.
+pub(super) struct Sink<'a> {
+    pub(super) batch: &'a mut Batch,
+    pub(super) stats: &'a LogStats,
+    pub(super) origin: &'a Origin,
+    /// Bytes of partial records in memory, of all files.
+    pub(super) partial_bytes: &'a mut usize,
+    pub(super) line_bytes_max: usize,
+    pub(super) now: UnixMillis,
+}
+
+impl Sink<'_> {
+    /// Adds a line of a plain file. `cut` says that it goes on beyond `line`.
+    pub(super) fn plain(&mut self, line: &[u8], cut: bool) {
+        let level = level::guess(line);
+        let kept = line[..line.len().min(self.line_bytes_max)].to_vec();
+        let cut = cut || kept.len() < line.len();
+        self.push(kept, cut, OutputStream::None, self.now, level);
+    }
+
+    fn raw(&mut self, line: &[u8], cut: bool) {
+        self.stats.parse_failures.add(1);
+        let kept = line[..line.len().min(self.line_bytes_max)].to_vec();
+        let cut = cut || kept.len() < line.len();
+        self.push(kept, cut, OutputStream::None, self.now, skerry_model::Level::Unknown);
+    }
+
+    fn text(&mut self, mut text: Vec<u8>, mut cut: bool, output: OutputStream, at: UnixMillis) {
+        if text.len() > self.line_bytes_max {
+            text.truncate(self.line_bytes_max);
+            cut = true;
+        }
+        let level = level::guess(&text);
+        self.push(text, cut, output, at, level);
+    }
+
+    fn push(&mut self, line: Vec<u8>, cut: bool, output: OutputStream, at: UnixMillis, level: skerry_model::Level) {
+        if cut {
+            self.stats.oversize.add(1);
+            self.batch.lose(&self.origin.source, LossReason::Oversize, Some(1), TimeRange::at(at));
+        }
+        self.stats.lines.add(1);
+        self.stats.bytes.add(line.len() as u64);
+        self.batch.bytes += line.len();
+        self.batch.records.push(LogRecord { at, labels: self.origin.labels.clone(), output, level, line });
+    }
+}
+
+/// A record whose end has not been read.
+#[derive(Debug)]
+pub(super) struct Partial {
+    /// Generation and offset of its first entry.
+    pub(super) generation: u64,
+    pub(super) start: u64,
+    text: Vec<u8>,
+    cut: bool,
+    at: UnixMillis,
+}
+
+impl Partial {
+    fn add(&mut self, text: &[u8], line_bytes_max: usize) -> usize {
+        let room = line_bytes_max.saturating_sub(self.text.len()).min(text.len());
+        self.text.extend_from_slice(&text[..room]);
+        self.cut |= room < text.len();
+        room
+    }
+}
+
+/// Joins the entries of a Docker log.
+#[derive(Debug, Default)]
+pub(super) struct Joiner {
+    partials: [Option<Partial>; OUTPUTS],
+}
+
+const STREAMS: [OutputStream; OUTPUTS] = [OutputStream::None, OutputStream::Stdout, OutputStream::Stderr];
+
+impl Joiner {
+    /// Takes one entry that stands at `start` in a generation.
+    pub(super) fn take(&mut self, line: &[u8], cut: bool, generation: u64, start: u64, sink: &mut Sink<'_>) {
+        // The frame of an entry takes some 80 bytes: the text is allocated once, at about its size.
+        let mut text = Vec::with_capacity(line.len().saturating_sub(72));
+        let Some(entry) = dockerjson::decode(line, &mut text) else {
+            sink.raw(line, cut);
+            return;
+        };
+        let whole = text.pop_if(|last| *last == b'\n').is_some();
+        let slot = output_index(entry.output);
+        if whole && self.partials[slot].is_none() {
+            sink.text(text, false, entry.output, entry.at);
+        } else if !text.is_empty() || whole {
+            let fresh = || Partial { generation, start, text: Vec::new(), cut: false, at: entry.at };
+            let partial = self.partials[slot].get_or_insert_with(fresh);
+            *sink.partial_bytes += partial.add(&text, sink.line_bytes_max);
+            if whole {
+                self.flush(slot, sink);
+            }
+        }
+        for slot in 0..OUTPUTS {
+            let Some(partial) = &self.partials[slot] else { continue };
+            let begin = if partial.generation == generation { partial.start } else { 0 };
+            if start - begin > REPLAY_BYTES_MAX || *sink.partial_bytes > PARTIAL_BYTES_MAX {
+                self.flush(slot, sink);
+            }
+        }
+    }
+
+    /// Takes an entry again, after a restart, for the partial record of one output.
+    pub(super) fn replay(&mut self, line: &[u8], slot: usize, generation: u64, start: u64, sink: &mut Sink<'_>) {
+        let mut text = Vec::new();
+        let Some(entry) = dockerjson::decode(line, &mut text) else { return };
+        if output_index(entry.output) == slot {
+            let fresh = || Partial { generation, start, text: Vec::new(), cut: false, at: entry.at };
+            let partial = self.partials[slot].get_or_insert_with(fresh);
+            *sink.partial_bytes += partial.add(&text, sink.line_bytes_max);
+        }
+    }
+
+    /// Passes on, as they are, the partial records that began in a generation, or all.
+    pub(super) fn flush_of(&mut self, generation: Option<u64>, sink: &mut Sink<'_>) -> bool {
+        let mut flushed = false;
+        for slot in 0..OUTPUTS {
+            let begun = self.partials[slot].as_ref().map(|partial| partial.generation);
+            if begun.is_some() && (generation.is_none() || begun == generation) {
+                self.flush(slot, sink);
+                flushed = true;
+            }
+        }
+        flushed
+    }
+
+    fn flush(&mut self, slot: usize, sink: &mut Sink<'_>) {
+        if let Some(partial) = self.partials[slot].take() {
+            *sink.partial_bytes = sink.partial_bytes.saturating_sub(partial.text.len());
+            sink.text(partial.text, partial.cut, STREAMS[slot], partial.at);
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.partials.iter().all(Option::is_none)
+    }
+
+    pub(super) fn partials(&self) -> &[Option<Partial>; OUTPUTS] {
+        &self.partials
+    }
+}

@@ -1,0 +1,162 @@
+//! Whatever the writer, the rotator and the killer do, each line is committed exactly once.
+
+use super::*;
+use proptest::prelude::*;
+
+#[derive(Debug, Clone)]
+enum Step {
+    /// Whole lines.
+    Write(u8),
+    /// The begin of a line, ended by the next write.
+    Begin,
+    Rename,
+    CopyTruncate,
+    /// Rounds that are committed.
+    Poll,
+    /// A round that is not committed, and a restart.
+    Kill,
+    /// A restart between two rounds.
+    Restart,
+    /// The grace period passes.
+    Wait,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        6 => (1u8..60).prop_map(Step::Write),
+        1 => (200u8..255).prop_map(Step::Write),
+        2 => Just(Step::Begin),
+        3 => Just(Step::Rename),
+        2 => Just(Step::CopyTruncate),
+        4 => Just(Step::Poll),
+        3 => Just(Step::Kill),
+        2 => Just(Step::Restart),
+        1 => Just(Step::Wait),
+    ];
+    proptest::collection::vec(step, 1..40)
+}
+
+/// Writes numbered lines in a format, and rotates them.
+struct Writer {
+    docker: bool,
+    next: u32,
+    begun: bool,
+    kept: u32,
+    entries: u64,
+}
+
+impl Writer {
+    /// A piece of text in the file's format. No two entries are alike, as their times are not.
+    fn piece(&mut self, stream: &str, text: &str) -> String {
+        if !self.docker {
+            return text.to_owned();
+        }
+        self.entries += 1;
+        let log = serde_json::to_string(text).unwrap();
+        format!("{{\"log\":{log},\"stream\":\"{stream}\",\"time\":\"2026-11-20T22:18:00.{:09}Z\"}}\n", self.entries)
+    }
+
+    fn write(&mut self, rig: &Rig, lines: u8) {
+        let mut text = String::new();
+        for _ in 0..lines {
+            let begun = std::mem::take(&mut self.begun);
+            let line = if begun { "\n".to_owned() } else { format!("line {}\n", self.next) };
+            text += &self.piece("stdout", &line);
+            if self.docker && self.next.is_multiple_of(3) {
+                text += &self.piece("stderr", &format!("e{}\n", self.next));
+            }
+            self.next += 1;
+        }
+        rig.append("a.log", text);
+    }
+
+    fn begin(&mut self, rig: &Rig) {
+        if !self.begun {
+            self.begun = true;
+            let text = self.piece("stdout", &format!("line {}", self.next));
+            rig.append("a.log", text);
+        }
+    }
+
+    /// Makes room for `a.log.1`. A plain line is ended first: no rotator of whole lines cuts within one.
+    fn shift(&mut self, rig: &Rig) {
+        if self.begun && !self.docker {
+            self.write(rig, 1);
+        }
+        for n in (1..=self.kept).rev() {
+            rig.rename(&format!("a.log.{n}"), &format!("a.log.{}", n + 1));
+        }
+        self.kept += 1;
+    }
+}
+
+fn run(steps: &[Step], docker: bool) -> Result<(), TestCaseError> {
+    // Longer than all steps but `Wait` take together: within it every begun line is ended.
+    let mut rig = Rig::with(|config| config.rotate_grace = Span::secs(60));
+    let mut writer = Writer { docker, next: 0, begun: false, kept: 0, entries: 0 };
+    writer.write(&rig, 1);
+    rig.poll_after(250);
+    for step in steps {
+        rig.now_ms += 50;
+        match step {
+            Step::Write(lines) => writer.write(&rig, *lines),
+            Step::Begin => writer.begin(&rig),
+            // A handful of generations: the case of more than may be open has a test of its own.
+            Step::Rename if writer.kept < 12 => {
+                writer.shift(&rig);
+                rig.rename("a.log", "a.log.1");
+                rig.append("a.log", "");
+            }
+            Step::CopyTruncate if writer.kept < 12 => {
+                writer.shift(&rig);
+                rig.copytruncate("a.log", "a.log.1");
+            }
+            Step::Rename | Step::CopyTruncate => {}
+            Step::Poll => rig.poll_after(250),
+            Step::Kill => {
+                rig.now_ms += 250;
+                let (lost, _) = rig.round();
+                drop(lost);
+                rig.restart();
+            }
+            Step::Restart => rig.restart(),
+            Step::Wait => {
+                rig.poll_after(250);
+                if writer.begun {
+                    writer.write(&rig, 1);
+                }
+                rig.poll_after(250);
+                rig.poll_after(61_000);
+            }
+        }
+    }
+    writer.write(&rig, 1);
+    rig.settle();
+    let mut seen: BTreeMap<String, u32> = BTreeMap::new();
+    for line in rig.lines() {
+        *seen.entry(line).or_default() += 1;
+    }
+    for n in 0..writer.next {
+        prop_assert_eq!(seen.remove(&format!("line {n}")), Some(1), "line {} of {}", n, writer.next);
+        if docker && n.is_multiple_of(3) {
+            prop_assert_eq!(seen.remove(&format!("e{n}")), Some(1), "error {}", n);
+        }
+    }
+    prop_assert!(seen.is_empty(), "lines that nobody wrote: {:?}", seen);
+    prop_assert!(rig.losses.is_empty(), "{:?}", rig.losses);
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+
+    #[test]
+    fn plain_lines_arrive_exactly_once(steps in steps()) {
+        run(&steps, false)?;
+    }
+
+    #[test]
+    fn docker_lines_arrive_exactly_once(steps in steps()) {
+        run(&steps, true)?;
+    }
+}
