@@ -31,6 +31,7 @@ mod level;
 mod position;
 mod record;
 mod scan;
+mod shared;
 mod stats;
 mod tailer;
 mod task;

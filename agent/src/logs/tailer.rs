@@ -19,8 +19,9 @@ use super::generation::Round;
 use super::position::{Position, digest};
 use super::record::Origin;
 use super::scan::{self, Scan};
+use super::shared::Shared;
 use super::stats::LogStats;
-use super::trail::{Advance, FirstLook, FolderGone, NewTrail, Shared, Trail};
+use super::trail::{Advance, FirstLook, FolderGone, NewTrail, Trail};
 use crate::data::{LogInput, PositionUpdate};
 
 /// Most trails; further paths wait.

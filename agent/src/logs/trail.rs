@@ -8,62 +8,21 @@
 //! - A generation is given up only when it is read to its end, or with an entry in the losses.
 //! - A trail holds at most [`GENERATIONS_MAX`] files; further ones are opened when one of these is done.
 
+mod begin;
+mod discover;
+
 use skerry_model::Mono;
-use std::collections::HashMap;
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use super::config::Format;
 use super::file::{self, Meta};
-use super::generation::{Generation, Role, Round, Turn};
-use super::identity::{self, Found};
-use super::position::{GENERATIONS_MAX, Ident, Known, Mark, PartialMark, Position, Sibling, digest};
+use super::generation::{Generation, Role, Turn};
+use super::position::{GENERATIONS_MAX, Ident, Known, PartialMark, Position, Sibling};
 use super::record::{Joiner, Origin};
-use super::scan::{self, Candidate, Place};
-use super::stats::LogStats;
-
-/// What the trails share.
-#[derive(Debug)]
-pub(super) struct Shared {
-    pub(super) round: Round,
-    pub(super) stats: Arc<LogStats>,
-    /// Files that are open, by device and inode.
-    pub(super) open: HashMap<(u64, u64), u32>,
-    pub(super) open_count: usize,
-    pub(super) files_max: usize,
-    pub(super) grace_ms: u64,
-    pub(super) poll_ms: u64,
-    pub(super) retry_ms: u64,
-    pub(super) next_id: u64,
-}
-
-impl Shared {
-    /// Whether some trail reads this file.
-    pub(super) fn is_open(&self, ident: Ident) -> bool {
-        self.open.contains_key(&(ident.dev, ident.ino))
-    }
-
-    fn fresh_id(&mut self) -> u64 {
-        self.next_id += 1;
-        self.next_id
-    }
-
-    fn hold(&mut self, ident: Ident) {
-        *self.open.entry((ident.dev, ident.ino)).or_insert(0) += 1;
-        self.open_count += 1;
-    }
-
-    fn release(&mut self, ident: Ident) {
-        if let Some(count) = self.open.get_mut(&(ident.dev, ident.ino)) {
-            *count -= 1;
-            if *count == 0 {
-                self.open.remove(&(ident.dev, ident.ino));
-            }
-        }
-        self.open_count = self.open_count.saturating_sub(1);
-    }
-}
+use super::scan;
+use super::shared::{Shared, Unopened};
+use discover::rotated;
 
 /// How to begin with a path that has no stored position.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,19 +58,6 @@ pub(super) enum Advance {
     Idle,
     /// There is more to read.
     More,
-}
-
-/// Why a generation was not opened.
-enum Unopened {
-    Io(io::Error),
-    /// As many files are open as may be.
-    NoRoom,
-}
-
-impl From<io::Error> for Unopened {
-    fn from(error: io::Error) -> Self {
-        Self::Io(error)
-    }
 }
 
 /// The trail of one path.
@@ -368,21 +314,6 @@ impl Trail {
         result
     }
 
-    /// Compares what changed, before it is decided which files are new: a file that was truncated and then renamed
-    /// is both.
-    fn verify(&mut self, shared: &mut Shared) {
-        let mut index = 0;
-        while index < self.generations.len() {
-            let generation = &self.generations[index];
-            // What cannot be read now is compared when it is read.
-            if generation.has_more() && !generation.is_intact().unwrap_or(true) {
-                let unread = generation.scanned != generation.offset;
-                self.replaced(index, unread, shared);
-            }
-            index += 1;
-        }
-    }
-
     /// Whether generations are there that are not open.
     fn check_path(&mut self, meta: &Meta, shared: &mut Shared) -> bool {
         let same = |ident: Ident| (ident.dev, ident.ino) == (meta.ident.dev, meta.ident.ino);
@@ -414,282 +345,6 @@ impl Trail {
                 self.dirty = true;
             }
         }
-    }
-
-    /// The content of a generation was replaced: truncated or rewritten in place. If its bytes were copied away
-    /// before, as copytruncate does, the copy goes on in its stead; else what was unread is lost.
-    fn replaced(&mut self, index: usize, unread: bool, shared: &mut Shared) {
-        shared.stats.truncations.add(1);
-        shared.round.window.forget();
-        let old = self.drop_generation(index, shared);
-        let mark = old.mark();
-        let candidates = scan::family(&self.path, &[]).unwrap_or_default();
-        let found = identity::find(
-            &mark,
-            &candidates,
-            &self.known,
-            |ident| shared.is_open(ident) || ident.same_inode(mark.ident),
-            |candidate| holds(candidate, &mark),
-        );
-        if let Ok(Found::Copied(at)) = found
-            && let Ok(copy) = self.open(&candidates[at], Role::Rotated, Some(&mark), old.id, shared)
-        {
-            self.generations.insert(index, copy);
-        } else if mark.offset > 0 || identity::unread(&candidates, &self.known, |i| i.same_inode(mark.ident)).is_empty()
-        {
-            tracing::warn!(
-                path = %self.path.display(),
-                unread,
-                "log file was truncated and no copy of it is there: lines written just before are missing; \
-                 rotate by rename, or with copytruncate keep the copy uncompressed for a while (delaycompress)"
-            );
-            if unread {
-                shared.round.lose_file(&self.origin, old.read_at);
-            }
-            let (mut sink, _) = shared.round.sink(&self.origin);
-            self.joiner.flush_of(Some(old.id), &mut sink);
-        }
-        let discovered = self.discover_among(candidates, shared);
-        self.note(discovered, shared);
-    }
-
-    fn discover(&mut self, shared: &mut Shared) -> Result<(), Unopened> {
-        let candidates = match scan::family(&self.path, &[]) {
-            Ok(candidates) => candidates,
-            Err(error) => {
-                self.incomplete = true;
-                return Err(error.into());
-            }
-        };
-        self.discover_among(candidates, shared)
-    }
-
-    /// Opens every generation that was never read, oldest first.
-    fn discover_among(&mut self, candidates: Vec<Candidate>, shared: &mut Shared) -> Result<(), Unopened> {
-        let present: Vec<Sibling> = rotated(&candidates).map(|candidate| candidate.meta.sibling()).collect();
-        self.known.retain(&present);
-        for candidate in rotated(&candidates) {
-            let ident = candidate.meta.ident;
-            if shared.is_open(ident) && !self.generations.iter().any(|generation| generation.ident == ident) {
-                // Another trail reads it and will have read it when it lets go.
-                self.known.insert(candidate.meta.sibling());
-            }
-        }
-        let unread = identity::unread(&candidates, &self.known, |ident| shared.is_open(ident));
-        self.open_all(unread.into_iter().map(|at| &candidates[at]), shared)
-    }
-
-    fn open_all<'a>(
-        &mut self,
-        unread: impl Iterator<Item = &'a Candidate>,
-        shared: &mut Shared,
-    ) -> Result<(), Unopened> {
-        self.incomplete = false;
-        let mut result = Ok(());
-        for candidate in unread {
-            if self.generations.len() >= GENERATIONS_MAX {
-                self.incomplete = true;
-                break;
-            }
-            let role = if candidate.place == Place::Current { Role::Current } else { Role::Rotated };
-            let id = shared.fresh_id();
-            match self.open(candidate, role, None, id, shared) {
-                Ok(generation) => {
-                    self.generations.push(generation);
-                    self.dirty = true;
-                }
-                Err(Unopened::Io(error)) if error.kind() == io::ErrorKind::NotFound => self.incomplete = true,
-                Err(Unopened::NoRoom) => {
-                    self.incomplete = true;
-                    result = Err(Unopened::NoRoom);
-                    break;
-                }
-                Err(error) => {
-                    self.incomplete = true;
-                    result = Err(error);
-                }
-            }
-        }
-        // What was found beside generations of which nothing was read yet may be older than they, and is older than
-        // the current one.
-        let begun = self.generations.iter().rposition(|generation| generation.offset > 0).map_or(0, |at| at + 1);
-        self.generations[begun..].sort_by_key(|generation| generation.modified_ns);
-        if let Some(at) = self.generations.iter().position(|generation| generation.role == Role::Current) {
-            self.generations[at..].rotate_left(1);
-        }
-        result
-    }
-
-    /// Opens a candidate, which must still be the file that was looked at.
-    fn open(
-        &self,
-        candidate: &Candidate,
-        role: Role,
-        mark: Option<&Mark>,
-        id: u64,
-        shared: &mut Shared,
-    ) -> Result<Generation, Unopened> {
-        // What was open before a restart is opened whatever the limit is now, or it could wait for ever.
-        if mark.is_none() && shared.open_count >= shared.files_max {
-            return Err(Unopened::NoRoom);
-        }
-        let (file, meta) = file::open(&candidate.path)?;
-        if meta.ident != candidate.meta.ident {
-            return Err(io::Error::from(io::ErrorKind::NotFound).into());
-        }
-        let mut generation = Generation::begin(id, file, meta, role, &shared.round);
-        if let Some(mark) = mark {
-            if !generation.go_to(mark.offset, mark.skipping)? {
-                return Err(io::Error::from(io::ErrorKind::NotFound).into());
-            }
-            generation.read_at = mark.read_at;
-            generation.listed_at = None;
-        }
-        shared.hold(generation.ident);
-        Ok(generation)
-    }
-
-    /// The first look at the path.
-    fn begin(&mut self, shared: &mut Shared) -> Result<(), Unopened> {
-        match &self.phase {
-            Phase::Live => Ok(()),
-            Phase::First(look) => {
-                let look = look.clone();
-                self.begin_first(&look, shared)
-            }
-            Phase::Saved(position) => {
-                let position = position.clone();
-                self.begin_saved(&position, shared)
-            }
-        }
-    }
-
-    fn begin_first(&mut self, look: &FirstLook, shared: &mut Shared) -> Result<(), Unopened> {
-        let candidates = match scan::family(&self.path, &[]) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            candidates => candidates?,
-        };
-        // The file at the path decides whether the look succeeds: nothing is settled before it could be opened.
-        if let Some(current) = candidates.iter().find(|candidate| candidate.place == Place::Current)
-            && !shared.is_open(current.meta.ident)
-        {
-            if shared.open_count >= shared.files_max {
-                return Err(Unopened::NoRoom);
-            }
-            drop(file::open(&current.path)?);
-        }
-        let listed = |candidate: &&Candidate| match look {
-            FirstLook::All => true,
-            FirstLook::Listed(paths) => paths.contains(&candidate.path),
-            FirstLook::End => false,
-        };
-        self.known = Known::default();
-        for candidate in rotated(&candidates).filter(|candidate| !listed(candidate)) {
-            self.known.insert(candidate.meta.sibling());
-        }
-        self.phase = Phase::Live;
-        self.dirty = true;
-        let opened = self.discover_among(candidates, shared);
-        if *look == FirstLook::End {
-            for generation in &mut self.generations {
-                generation.go_to_end(shared.round.line_bytes_max)?;
-            }
-        }
-        opened
-    }
-
-    fn begin_saved(&mut self, position: &Position, shared: &mut Shared) -> Result<(), Unopened> {
-        let inodes: Vec<u64> = position.marks.iter().map(|mark| mark.ident.ino).collect();
-        let candidates = match scan::family(&self.path, &inodes) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound && self.folder_gone == FolderGone::GiveUp => {
-                Vec::new()
-            }
-            candidates => candidates?,
-        };
-        self.known = position.known.clone();
-        // Opened all or none: on an error this look is made again from the stored position.
-        let mut opened: Vec<(usize, Generation, bool)> = Vec::new();
-        let mut gone = Vec::new();
-        for (index, mark) in position.marks.iter().enumerate() {
-            let taken = |ident: Ident| {
-                shared.is_open(ident) || opened.iter().any(|(_, generation, _)| generation.ident == ident)
-            };
-            let found = identity::find(mark, &candidates, &self.known, taken, |candidate| holds(candidate, mark));
-            let at = match found {
-                Ok(Found::Same(at) | Found::Copied(at)) => at,
-                Ok(Found::Gone) => {
-                    gone.push(index);
-                    continue;
-                }
-                Err(error) => return Err(self.close(opened, error.into(), shared)),
-            };
-            let current = candidates[at].place == Place::Current;
-            let role = if current { Role::Current } else { Role::Rotated };
-            let id = shared.fresh_id();
-            match self.open(&candidates[at], role, Some(mark), id, shared) {
-                Ok(generation) => opened.push((index, generation, current)),
-                Err(error) => return Err(self.close(opened, error, shared)),
-            }
-        }
-        let replayed = self.restore_partials(position, &opened, shared);
-        if let Err(error) = replayed {
-            self.joiner = Joiner::default();
-            return Err(self.close(opened, error, shared));
-        }
-        let newest_in_place = opened.last().is_some_and(|(_, _, current)| *current);
-        self.phase = Phase::Live;
-        self.dirty |= !gone.is_empty() || !newest_in_place;
-        for index in gone {
-            self.given_up(&position.marks[index], shared);
-        }
-        self.generations = opened.into_iter().map(|(_, generation, _)| generation).collect();
-        if newest_in_place {
-            return Ok(());
-        }
-        self.discover_among(candidates, shared)
-    }
-
-    /// Lets go of what was opened, for another attempt.
-    fn close(&self, opened: Vec<(usize, Generation, bool)>, error: Unopened, shared: &mut Shared) -> Unopened {
-        for (_, generation, _) in opened {
-            shared.release(generation.ident);
-        }
-        error
-    }
-
-    fn given_up(&self, mark: &Mark, shared: &mut Shared) {
-        if mark.finished {
-            return;
-        }
-        tracing::warn!(
-            path = %self.path.display(),
-            offset = mark.offset,
-            "a log file that was not read to its end is gone, truncated or compressed: lines are missing; \
-             keep rotated files uncompressed for longer than the agent may be down (delaycompress)"
-        );
-        shared.round.lose_file(&self.origin, mark.read_at);
-    }
-
-    /// Reads the begins of unfinished joined records again, from the generations and the marks they belong to.
-    fn restore_partials(
-        &mut self,
-        position: &Position,
-        opened: &[(usize, Generation, bool)],
-        shared: &mut Shared,
-    ) -> Result<(), Unopened> {
-        for (slot, partial) in position.partials.iter().enumerate() {
-            let Some(partial) = partial else { continue };
-            if !opened.iter().any(|(index, ..)| *index == partial.mark) {
-                // Its file is gone, which stands in the losses.
-                continue;
-            }
-            for (index, generation, _) in opened.iter().filter(|(index, ..)| *index >= partial.mark) {
-                let start = if *index == partial.mark { partial.start } else { 0 };
-                let span = start..generation.offset;
-                generation.replay(span, slot, &mut self.joiner, &self.origin, &mut shared.round)?;
-            }
-        }
-        Ok(())
     }
 
     /// Whether nothing of it is left: no file of its own, and no rotated sibling that must be remembered.
@@ -759,15 +414,4 @@ fn advice(kind: io::ErrorKind) -> &'static str {
         io::ErrorKind::InvalidInput => "leave it out with logs.files[].exclude: only regular files can be read",
         _ => "check the disk or the network mount it lies on; it is tried again",
     }
-}
-
-fn rotated(candidates: &[Candidate]) -> impl Iterator<Item = &Candidate> {
-    candidates.iter().filter(|candidate| matches!(candidate.place, Place::Rotated(_)) && !candidate.compressed)
-}
-
-/// Whether the content of a candidate before a mark's offset is the mark's.
-fn holds(candidate: &Candidate, mark: &Mark) -> io::Result<bool> {
-    let (file, _) = file::open(&candidate.path)?;
-    let print = file::Print::read(&file, mark.offset)?;
-    Ok(print.is_some_and(|print| digest(&print.head) == mark.head && digest(&print.tail) == mark.tail))
 }

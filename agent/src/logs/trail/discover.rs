@@ -1,0 +1,172 @@
+//! Finds and opens the generations of a trail that were not read yet, and the copies of those that were truncated.
+
+use std::io;
+
+use super::super::file;
+use super::super::generation::{Generation, Role};
+use super::super::identity::{self, Found};
+use super::super::position::{GENERATIONS_MAX, Mark, Sibling, digest};
+use super::super::scan::{self, Candidate, Place};
+use super::super::shared::{Shared, Unopened};
+use super::Trail;
+
+impl Trail {
+    /// Compares what changed, before it is decided which files are new: a file that was truncated and then renamed
+    /// is both.
+    pub(super) fn verify(&mut self, shared: &mut Shared) {
+        let mut index = 0;
+        while index < self.generations.len() {
+            let generation = &self.generations[index];
+            // What cannot be read now is compared when it is read.
+            if generation.has_more() && !generation.is_intact().unwrap_or(true) {
+                let unread = generation.scanned != generation.offset;
+                self.replaced(index, unread, shared);
+            }
+            index += 1;
+        }
+    }
+
+    /// The content of a generation was replaced: truncated or rewritten in place. If its bytes were copied away
+    /// before, as copytruncate does, the copy goes on in its stead; else what was unread is lost.
+    pub(super) fn replaced(&mut self, index: usize, unread: bool, shared: &mut Shared) {
+        shared.stats.truncations.add(1);
+        shared.round.window.forget();
+        let old = self.drop_generation(index, shared);
+        let mark = old.mark();
+        let candidates = scan::family(&self.path, &[]).unwrap_or_default();
+        let found = identity::find(
+            &mark,
+            &candidates,
+            &self.known,
+            |ident| shared.is_open(ident) || ident.same_inode(mark.ident),
+            |candidate| holds(candidate, &mark),
+        );
+        if let Ok(Found::Copied(at)) = found
+            && let Ok(copy) = self.open(&candidates[at], Role::Rotated, Some(&mark), old.id, shared)
+        {
+            self.generations.insert(index, copy);
+        } else if mark.offset > 0 || identity::unread(&candidates, &self.known, |i| i.same_inode(mark.ident)).is_empty()
+        {
+            tracing::warn!(
+                path = %self.path.display(),
+                unread,
+                "log file was truncated and no copy of it is there: lines written just before are missing; \
+                 rotate by rename, or with copytruncate keep the copy uncompressed for a while (delaycompress)"
+            );
+            if unread {
+                shared.round.lose_file(&self.origin, old.read_at);
+            }
+            let (mut sink, _) = shared.round.sink(&self.origin);
+            self.joiner.flush_of(Some(old.id), &mut sink);
+        }
+        let discovered = self.discover_among(candidates, shared);
+        self.note(discovered, shared);
+    }
+
+    pub(super) fn discover(&mut self, shared: &mut Shared) -> Result<(), Unopened> {
+        let candidates = match scan::family(&self.path, &[]) {
+            Ok(candidates) => candidates,
+            Err(error) => {
+                self.incomplete = true;
+                return Err(error.into());
+            }
+        };
+        self.discover_among(candidates, shared)
+    }
+
+    /// Opens every generation that was never read, oldest first.
+    pub(super) fn discover_among(&mut self, candidates: Vec<Candidate>, shared: &mut Shared) -> Result<(), Unopened> {
+        let present: Vec<Sibling> = rotated(&candidates).map(|candidate| candidate.meta.sibling()).collect();
+        self.known.retain(&present);
+        for candidate in rotated(&candidates) {
+            let ident = candidate.meta.ident;
+            if shared.is_open(ident) && !self.generations.iter().any(|generation| generation.ident == ident) {
+                // Another trail reads it and will have read it when it lets go.
+                self.known.insert(candidate.meta.sibling());
+            }
+        }
+        let unread = identity::unread(&candidates, &self.known, |ident| shared.is_open(ident));
+        self.open_all(unread.into_iter().map(|at| &candidates[at]), shared)
+    }
+
+    pub(super) fn open_all<'a>(
+        &mut self,
+        unread: impl Iterator<Item = &'a Candidate>,
+        shared: &mut Shared,
+    ) -> Result<(), Unopened> {
+        self.incomplete = false;
+        let mut result = Ok(());
+        for candidate in unread {
+            if self.generations.len() >= GENERATIONS_MAX {
+                self.incomplete = true;
+                break;
+            }
+            let role = if candidate.place == Place::Current { Role::Current } else { Role::Rotated };
+            let id = shared.fresh_id();
+            match self.open(candidate, role, None, id, shared) {
+                Ok(generation) => {
+                    self.generations.push(generation);
+                    self.dirty = true;
+                }
+                Err(Unopened::Io(error)) if error.kind() == io::ErrorKind::NotFound => self.incomplete = true,
+                Err(Unopened::NoRoom) => {
+                    self.incomplete = true;
+                    result = Err(Unopened::NoRoom);
+                    break;
+                }
+                Err(error) => {
+                    self.incomplete = true;
+                    result = Err(error);
+                }
+            }
+        }
+        // What was found beside generations of which nothing was read yet may be older than they, and is older than
+        // the current one.
+        let begun = self.generations.iter().rposition(|generation| generation.offset > 0).map_or(0, |at| at + 1);
+        self.generations[begun..].sort_by_key(|generation| generation.modified_ns);
+        if let Some(at) = self.generations.iter().position(|generation| generation.role == Role::Current) {
+            self.generations[at..].rotate_left(1);
+        }
+        result
+    }
+
+    /// Opens a candidate, which must still be the file that was looked at.
+    pub(super) fn open(
+        &self,
+        candidate: &Candidate,
+        role: Role,
+        mark: Option<&Mark>,
+        id: u64,
+        shared: &mut Shared,
+    ) -> Result<Generation, Unopened> {
+        // What was open before a restart is opened whatever the limit is now, or it could wait for ever.
+        if mark.is_none() && shared.open_count >= shared.files_max {
+            return Err(Unopened::NoRoom);
+        }
+        let (file, meta) = file::open(&candidate.path)?;
+        if meta.ident != candidate.meta.ident {
+            return Err(io::Error::from(io::ErrorKind::NotFound).into());
+        }
+        let mut generation = Generation::begin(id, file, meta, role, &shared.round);
+        if let Some(mark) = mark {
+            if !generation.go_to(mark.offset, mark.skipping)? {
+                return Err(io::Error::from(io::ErrorKind::NotFound).into());
+            }
+            generation.read_at = mark.read_at;
+            generation.listed_at = None;
+        }
+        shared.hold(generation.ident);
+        Ok(generation)
+    }
+}
+
+pub(super) fn rotated(candidates: &[Candidate]) -> impl Iterator<Item = &Candidate> {
+    candidates.iter().filter(|candidate| matches!(candidate.place, Place::Rotated(_)) && !candidate.compressed)
+}
+
+/// Whether the content of a candidate before a mark's offset is the mark's.
+pub(super) fn holds(candidate: &Candidate, mark: &Mark) -> io::Result<bool> {
+    let (file, _) = file::open(&candidate.path)?;
+    let print = file::Print::read(&file, mark.offset)?;
+    Ok(print.is_some_and(|print| digest(&print.head) == mark.head && digest(&print.tail) == mark.tail))
+}
