@@ -4,4 +4,5 @@ pub mod clock;
 pub mod collect;
 pub mod data;
 pub mod logs;
+pub mod store;
 pub mod sync;

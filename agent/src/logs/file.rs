@@ -15,6 +15,8 @@ pub(super) struct Meta {
     pub(super) ident: Ident,
     pub(super) size: u64,
     pub(super) modified_ns: i128,
+    /// Names that it has; without any it was removed.
+    pub(super) links: u64,
 }
 
 impl Meta {
@@ -24,6 +26,7 @@ impl Meta {
         Self {
             ident: Ident { dev: meta.dev(), ino: meta.ino(), born_ns },
             size: meta.size(),
+            links: meta.nlink(),
             modified_ns: i128::from(meta.mtime()) * 1_000_000_000 + i128::from(meta.mtime_nsec()),
         }
     }

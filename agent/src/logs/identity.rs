@@ -90,7 +90,7 @@ mod tests {
 
     fn candidate(ino: u64, born_ns: i64, size: u64, modified_ms: i128, place: Place) -> Candidate {
         let ident = Ident { dev: 1, ino, born_ns };
-        let meta = Meta { ident, size, modified_ns: modified_ms * 1_000_000 };
+        let meta = Meta { ident, size, modified_ns: modified_ms * 1_000_000, links: 1 };
         Candidate { path: PathBuf::from(format!("/v/{ino}")), place, compressed: false, meta }
     }
 

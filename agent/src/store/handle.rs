@@ -1,0 +1,417 @@
+//! The store as the rest of the agent sees it: a handle over bounded channels to the thread that writes.
+//!
+//! Senders wait when a channel is full. Log inputs have a channel of their own, so that they alone wait while the
+//! store has no room for them and everything else goes on.
+
+use super::config::Config;
+use super::load::{LoadError, LoadRequest};
+use super::open::OpenError;
+use super::read::{self, LogQuery, LogSnapshot, ReadError, SeriesQuery, SeriesSnapshot};
+use super::stats::Stats;
+use super::streams::Tip;
+use super::transact::Change;
+use super::writer::{Now, WriteError, Writer};
+use crate::clock::Clock;
+use crate::data::LogInput;
+use skerry_model::{Epoch, Labels, LogRecord, LossEntry, Sample, Scrape, Seq, SeriesId, StreamKind};
+use skerry_wire::{Ack, Batch, Event};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use tokio::runtime::Runtime;
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// Commands that wait for the thread at most.
+const COMMANDS_MAX: usize = 32;
+/// Log inputs that wait for the thread at most, of up to 256 KiB each.
+const LOG_INPUTS_MAX: usize = 2;
+
+/// The store's thread has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the store is closed")]
+pub struct Closed;
+
+/// Why a durable change failed.
+#[derive(Debug, thiserror::Error)]
+pub enum CommitError {
+    /// It was not written.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    /// The store has been closed.
+    #[error(transparent)]
+    Closed(#[from] Closed),
+}
+
+/// Why a value of the state could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// The database could not be read.
+    #[error("cannot read the agent's state from the store")]
+    Read(#[from] rusqlite::Error),
+    /// The store has been closed.
+    #[error(transparent)]
+    Closed(#[from] Closed),
+}
+
+/// An open store.
+#[derive(Debug)]
+pub struct Opened {
+    /// The handle.
+    pub store: Store,
+    /// The thread. It ends after [`Store::close`], when the last handle is dropped, or when a commit meets damage in
+    /// the file: every call then says [`Closed`], and the agent has to start again.
+    pub thread: JoinHandle<()>,
+    /// Positions of the log inputs, by key.
+    pub positions: Vec<(String, Vec<u8>)>,
+    /// Whether the run before ended in order.
+    pub clean: bool,
+    /// Where a damaged database was set aside, if one was found.
+    pub replaced: Option<PathBuf>,
+}
+
+/// Handle to the store; cheap to clone. Each call waits while the thread has [`COMMANDS_MAX`] commands to do.
+#[derive(Debug, Clone)]
+pub struct Store {
+    commands: mpsc::Sender<Command>,
+    logs: mpsc::Sender<LogInput>,
+    tips: watch::Receiver<Arc<Vec<Tip>>>,
+    stats: watch::Receiver<Arc<Stats>>,
+    path: Arc<Path>,
+}
+
+type Reply<T> = oneshot::Sender<T>;
+
+#[derive(Debug)]
+enum Command {
+    Scrape(Scrape),
+    Events(Vec<Event>, Reply<Result<(), WriteError>>),
+    Loss(LossEntry),
+    Acknowledge(Ack),
+    Load(LoadRequest, Reply<Result<Option<Batch>, LoadError>>),
+    PutState(Vec<Change>, Vec<Event>, Reply<Result<(), WriteError>>),
+    State(String, Reply<rusqlite::Result<Option<Vec<u8>>>>),
+    Newest(Reply<Vec<(Labels, Sample)>>),
+    Series(SeriesQuery, Reply<SeriesSnapshot>),
+    Logs(LogQuery, Reply<LogSnapshot>),
+    Ledger(Reply<rusqlite::Result<Vec<LossEntry>>>),
+    Flush(Reply<Result<(), WriteError>>),
+    Close(Reply<Result<(), WriteError>>),
+}
+
+/// Opens the store and starts its thread. Blocks: after an unclean stop the whole file is checked, which takes
+/// seconds for a large one on slow flash. `random` gives 64 random bits for each new epoch.
+///
+/// # Errors
+/// [`OpenError`]. A damaged database is none: it is set aside and said in [`Opened::replaced`].
+pub fn open(path: &Path, config: Config, clock: Clock, random: impl FnMut() -> u64) -> Result<Opened, OpenError> {
+    let (writer, restored) = Writer::open(path, config, moment(&clock), random)?;
+    let unstarted = |source| OpenError::Thread { source };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(unstarted)?;
+    let (commands, command_queue) = mpsc::channel(COMMANDS_MAX);
+    let (logs, log_queue) = mpsc::channel(LOG_INPUTS_MAX);
+    let (tips_out, tips) = watch::channel(Arc::new(writer.tips()));
+    let (stats_out, stats) = watch::channel(Arc::new(writer.stats(moment(&clock))));
+    let shell = Shell { clock, commands: command_queue, logs: log_queue, tips: tips_out, stats: stats_out };
+    let run = move || shell.run(writer, &runtime);
+    let thread = std::thread::Builder::new().name("store".into()).spawn(run).map_err(unstarted)?;
+    let store = Store { commands, logs, tips, stats, path: path.into() };
+    Ok(Opened { store, thread, positions: restored.positions, clean: restored.clean, replaced: restored.replaced })
+}
+
+fn moment(clock: &Clock) -> Now {
+    Now { wall: clock.wall(), mono: clock.mono() }
+}
+
+impl Store {
+    async fn send(&self, command: Command) -> Result<(), Closed> {
+        self.commands.send(command).await.map_err(|_| Closed)
+    }
+
+    async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, Closed> {
+        let (reply, answer) = oneshot::channel();
+        self.send(command(reply)).await?;
+        answer.await.map_err(|_| Closed)
+    }
+
+    /// Hands over a scrape. It can be sent at once; it is committed when the schedule says so.
+    ///
+    /// # Errors
+    /// [`Closed`].
+    pub async fn append_scrape(&self, scrape: Scrape) -> Result<(), Closed> {
+        self.send(Command::Scrape(scrape)).await
+    }
+
+    /// Hands over what a log input read. Waits while the store has no room for log records; the input then leaves
+    /// its lines in their file.
+    ///
+    /// # Errors
+    /// [`Closed`]: the positions are not stored either, so the lines are read again at the next start.
+    pub async fn append_logs(&self, input: LogInput) -> Result<(), Closed> {
+        self.logs.send(input).await.map_err(|_| Closed)
+    }
+
+    /// Stores events; returns when they are committed.
+    ///
+    /// # Errors
+    /// [`CommitError::Write`] where the disk takes nothing now: they wait in memory and are tried again.
+    pub async fn append_events(&self, events: Vec<Event>) -> Result<(), CommitError> {
+        Ok(self.ask(|reply| Command::Events(events, reply)).await??)
+    }
+
+    /// Notes a loss for the ledger. Losses of one stream, reason and source become one entry of the next commit.
+    ///
+    /// # Errors
+    /// [`Closed`].
+    pub async fn record_loss(&self, entry: LossEntry) -> Result<(), Closed> {
+        self.send(Command::Loss(entry)).await
+    }
+
+    /// The batch that begins at `at`, or at the first number after it that is held or gone; `None` where there is
+    /// none. Numbers given up come as [`skerry_wire::Body::Gone`]. `dict_known` is the highest series id up to which
+    /// the receiver holds this epoch's dictionary: entries above it that the batch may need come along. `bytes_max`
+    /// bounds the batch, but one number is loaded in any case.
+    ///
+    /// # Errors
+    /// [`LoadError`].
+    pub async fn load(
+        &self,
+        stream: StreamKind,
+        epoch: Epoch,
+        at: Seq,
+        dict_known: Option<SeriesId>,
+        bytes_max: usize,
+    ) -> Result<Option<Batch>, LoadError> {
+        let want = LoadRequest { stream, epoch, at, dict_known, bytes_max };
+        self.ask(|reply| Command::Load(want, reply)).await.map_err(|Closed| LoadError::Closed)?
+    }
+
+    /// Takes in what the fleet has committed. Saying it twice does no harm.
+    ///
+    /// # Errors
+    /// [`Closed`].
+    pub async fn acknowledge(&self, ack: Ack) -> Result<(), Closed> {
+        self.send(Command::Acknowledge(ack)).await
+    }
+
+    /// Where each epoch stands that the fleet does not have completely, and each current one. Of each stream the
+    /// oldest epoch comes first and the current one last.
+    #[must_use]
+    pub fn tips(&self) -> watch::Receiver<Arc<Vec<Tip>>> {
+        self.tips.clone()
+    }
+
+    /// What the store has done and how full it is.
+    #[must_use]
+    pub fn stats(&self) -> watch::Receiver<Arc<Stats>> {
+        self.stats.clone()
+    }
+
+    /// Changes keys of the agent's own state, with events that tell of it, in one transaction; returns when it is
+    /// on the disk. `None` deletes a key.
+    ///
+    /// # Errors
+    /// [`CommitError`]: nothing was changed.
+    pub async fn put_state(
+        &self,
+        changes: Vec<(String, Option<Vec<u8>>)>,
+        events: Vec<Event>,
+    ) -> Result<(), CommitError> {
+        Ok(self.ask(|reply| Command::PutState(changes, events, reply)).await??)
+    }
+
+    /// Value of a key of the agent's own state.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub async fn state(&self, key: &str) -> Result<Option<Vec<u8>>, StateError> {
+        Ok(self.ask(|reply| Command::State(key.to_owned(), reply)).await??)
+    }
+
+    /// Commits all that waits.
+    ///
+    /// # Errors
+    /// [`CommitError`]; what waits still waits.
+    pub async fn flush(&self) -> Result<(), CommitError> {
+        Ok(self.ask(Command::Flush).await??)
+    }
+
+    /// Commits all that waits, marks the run as ended in order, and ends the thread. Other handles are then closed.
+    ///
+    /// # Errors
+    /// [`CommitError`]: the next start will take this run's end for a crash.
+    pub async fn close(self) -> Result<(), CommitError> {
+        Ok(self.ask(Command::Close).await??)
+    }
+
+    /// Latest value of every series that is in memory.
+    ///
+    /// # Errors
+    /// [`Closed`].
+    pub async fn newest(&self) -> Result<Vec<(Labels, Sample)>, Closed> {
+        self.ask(Command::Newest).await
+    }
+
+    /// Samples kept here, by series.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn read_series(&self, query: SeriesQuery) -> Result<Vec<(Labels, Vec<Sample>)>, ReadError> {
+        let asked = query.clone();
+        let snapshot = self.ask(|reply| Command::Series(asked, reply)).await.map_err(|Closed| ReadError::Closed)?;
+        let path = self.path.clone();
+        blocking(move || read::series(&path, snapshot, &query)).await
+    }
+
+    /// The newest log records kept here that match, in the order they were read.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn read_logs(&self, query: LogQuery) -> Result<Vec<LogRecord>, ReadError> {
+        let asked = query.clone();
+        let snapshot = self.ask(|reply| Command::Logs(asked, reply)).await.map_err(|Closed| ReadError::Closed)?;
+        let path = self.path.clone();
+        blocking(move || read::logs(&path, snapshot, &query)).await
+    }
+
+    /// Every loss booked in this database.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub async fn ledger(&self) -> Result<Vec<LossEntry>, StateError> {
+        Ok(self.ask(Command::Ledger).await??)
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, ReadError> + Send + 'static,
+) -> Result<T, ReadError> {
+    tokio::task::spawn_blocking(work).await.unwrap_or(Err(ReadError::Closed))
+}
+
+/// The thread around the writer.
+struct Shell {
+    clock: Clock,
+    commands: mpsc::Receiver<Command>,
+    logs: mpsc::Receiver<LogInput>,
+    tips: watch::Sender<Arc<Vec<Tip>>>,
+    stats: watch::Sender<Arc<Stats>>,
+}
+
+enum Next {
+    Command(Option<Command>),
+    Logs(Option<LogInput>),
+    Timer,
+}
+
+impl Shell {
+    /// Serves until the store is closed or its last handle is dropped; commits everything in either case. Ends at
+    /// once, as in a crash, when the file turns out to be damaged: inputs then keep their data, and the next start
+    /// mends it.
+    fn run(mut self, mut writer: Writer, runtime: &Runtime) {
+        let span = tracing::info_span!("store");
+        let _entered = span.enter();
+        let closed = loop {
+            match runtime.block_on(self.next(&writer)) {
+                Next::Command(Some(Command::Close(reply))) => break Some(reply),
+                Next::Command(Some(command)) => self.serve(&mut writer, command),
+                Next::Command(None) => break None,
+                Next::Logs(Some(input)) => writer.append_logs(input, moment(&self.clock)),
+                Next::Logs(None) | Next::Timer => {}
+            }
+            writer.tick(moment(&self.clock));
+            self.publish(&writer);
+            if writer.is_broken() {
+                tracing::error!(
+                    "the database is damaged; start the agent again: it sets the file aside and begins anew"
+                );
+                return;
+            }
+        };
+        self.drain_logs(&mut writer);
+        let outcome = writer.close(moment(&self.clock));
+        match closed {
+            Some(reply) => drop(reply.send(outcome)),
+            None => {
+                if let Err(error) = outcome {
+                    tracing::error!(%error, "the store could not write what was in memory");
+                }
+            }
+        }
+    }
+
+    async fn next(&mut self, writer: &Writer) -> Next {
+        let now = moment(&self.clock);
+        let wake = writer.next_wake(now).map(|at| at.since(now.mono));
+        let timer = async move {
+            match wake {
+                Some(span) => tokio::time::sleep(span).await,
+                None => std::future::pending().await,
+            }
+        };
+        let ended = self.logs.is_closed() && self.logs.is_empty();
+        let takes_logs = !ended && !writer.logs_wait();
+        tokio::select! {
+            biased;
+            command = self.commands.recv() => Next::Command(command),
+            input = self.logs.recv(), if takes_logs => Next::Logs(input),
+            () = timer => Next::Timer,
+        }
+    }
+
+    fn serve(&mut self, writer: &mut Writer, command: Command) {
+        let now = moment(&self.clock);
+        // Whoever no longer waits for an answer does not need it: a failed reply is dropped.
+        match command {
+            Command::Scrape(scrape) => writer.append_scrape(&scrape, now),
+            Command::Events(events, reply) => drop(reply.send(writer.append_events(events, now))),
+            Command::Loss(entry) => writer.record_loss(entry, now),
+            Command::Acknowledge(ack) => writer.acknowledge(&ack),
+            Command::Load(want, reply) => drop(reply.send(writer.load(want, now))),
+            Command::PutState(state, events, reply) => drop(reply.send(writer.put_state(state, events, now))),
+            Command::State(key, reply) => drop(reply.send(writer.state(&key))),
+            Command::Newest(reply) => drop(reply.send(writer.newest())),
+            Command::Series(query, reply) => drop(reply.send(writer.series_snapshot(&query))),
+            Command::Logs(query, reply) => drop(reply.send(writer.log_snapshot(&query))),
+            Command::Ledger(reply) => drop(reply.send(writer.ledger())),
+            Command::Flush(reply) | Command::Close(reply) => {
+                self.drain_logs(writer);
+                drop(reply.send(writer.flush(now)));
+            }
+        }
+    }
+
+    fn drain_logs(&mut self, writer: &mut Writer) {
+        while !writer.logs_wait()
+            && let Ok(input) = self.logs.try_recv()
+        {
+            writer.append_logs(input, moment(&self.clock));
+            writer.tick(moment(&self.clock));
+        }
+    }
+
+    fn publish(&self, writer: &Writer) {
+        let tips = writer.tips();
+        self.tips.send_if_modified(|known| {
+            let changed = **known != tips;
+            if changed {
+                *known = Arc::new(tips);
+            }
+            changed
+        });
+        let stats = writer.stats(moment(&self.clock));
+        self.stats.send_if_modified(|known| {
+            let failed = |stats: &Stats| stats.last_error.is_some();
+            if failed(&stats) != failed(known) {
+                match &stats.last_error {
+                    Some(error) => tracing::error!(error, "the store cannot write; it is tried again"),
+                    None => tracing::info!("the store writes again"),
+                }
+            }
+            let changed = **known != stats;
+            if changed {
+                *known = Arc::new(stats);
+            }
+            changed
+        });
+    }
+}

@@ -1,0 +1,241 @@
+//! Questions about what is kept: samples, log records, the ledger.
+//!
+//! The writer names the blocks and hands over what is in memory; the blocks are then read through a connection of
+//! their own, so that a long question does not hold up writing. A block that is evicted in between is left out; one
+//! that cannot be read is left out and said in the agent's log.
+
+use super::blocks;
+use super::head::Row;
+use super::schema;
+use super::streams::Stream;
+use super::writer::Writer;
+use rusqlite::{Connection, OptionalExtension};
+use skerry_chunk::LogBlock;
+use skerry_model::{Labels, LogRecord, LossEntry, LossReason, Sample, SeriesId, StreamKind, TimeRange, UnixMillis};
+use skerry_wire::{MESSAGE_BYTES_MAX, codec};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
+
+/// Which samples.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SeriesQuery {
+    /// Labels that a series must have, `__name__` for the metric's name. Empty: every series.
+    pub matchers: Vec<(String, String)>,
+    /// From when to when, both included.
+    pub range: TimeRange,
+    /// Most samples in the answer; more are an error.
+    pub samples_max: usize,
+}
+
+/// Which log records.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogQuery {
+    /// Labels that a record must have. Empty: every record.
+    pub matchers: Vec<(String, String)>,
+    /// From when to when, both included.
+    pub range: TimeRange,
+    /// How many of the newest at most.
+    pub records_max: usize,
+}
+
+/// Why a question has no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The answer would be too large.
+    #[error("more than {samples_max} samples; ask for a shorter time or fewer series")]
+    TooMany {
+        /// The question's own bound.
+        samples_max: usize,
+    },
+    /// The database could not be read.
+    #[error("cannot read {}", .path.display())]
+    Database {
+        /// The database.
+        path: PathBuf,
+        /// SQLite's word.
+        source: rusqlite::Error,
+    },
+    /// The store has been closed.
+    #[error("the store is closed")]
+    Closed,
+}
+
+/// Samples in memory and the blocks that hold the rest.
+#[derive(Debug)]
+pub(super) struct SeriesSnapshot {
+    blocks: Vec<i64>,
+    rows: Vec<Row>,
+    unsaved: Vec<(SeriesId, Labels)>,
+}
+
+/// Log records in memory and the blocks that hold the rest.
+#[derive(Debug)]
+pub(super) struct LogSnapshot {
+    blocks: Vec<i64>,
+    records: Vec<LogRecord>,
+}
+
+fn within(range: TimeRange, at: UnixMillis) -> bool {
+    range.from <= at && at <= range.to
+}
+
+fn matches(labels: &Labels, matchers: &[(String, String)]) -> bool {
+    matchers.iter().all(|(name, value)| labels.value(name) == value)
+}
+
+fn blocks_within(streams: &[Stream], kind: StreamKind, range: TimeRange) -> Vec<i64> {
+    let ours = streams.iter().filter(|stream| stream.kind == kind).flat_map(|stream| &stream.blocks);
+    let hits = ours.filter(|block| block.range.from <= range.to && block.range.to >= range.from);
+    let mut ids: Vec<i64> = hits.map(|block| block.id).collect();
+    ids.sort_unstable();
+    ids
+}
+
+impl Writer {
+    /// What a question for samples needs of the writer.
+    pub(super) fn series_snapshot(&self, query: &SeriesQuery) -> SeriesSnapshot {
+        SeriesSnapshot {
+            blocks: blocks_within(&self.streams, StreamKind::Metrics, query.range),
+            rows: self.head.rows().filter(|row| within(query.range, row.at)).cloned().collect(),
+            unsaved: self.series.unsaved().map(|(id, labels)| (id, labels.clone())).collect(),
+        }
+    }
+
+    /// What a question for log records needs of the writer.
+    pub(super) fn log_snapshot(&self, query: &LogQuery) -> LogSnapshot {
+        let waiting = self.logs.blocks.iter().flat_map(|block: &LogBlock| &block.records);
+        let mut records: Vec<LogRecord> = waiting.filter(|record| hit(record, query)).cloned().collect();
+        records.drain(..records.len().saturating_sub(query.records_max));
+        LogSnapshot { blocks: blocks_within(&self.streams, StreamKind::Logs, query.range), records }
+    }
+
+    /// Every loss that was ever booked in this database, by stream, reason and source, with what still waits.
+    ///
+    /// # Errors
+    /// SQLite's, where the database cannot be read.
+    pub fn ledger(&self) -> rusqlite::Result<Vec<LossEntry>> {
+        let mut statement = self.db.prepare("SELECT stream, reason, source, count, t0, t1 FROM loss")?;
+        let mut rows = statement.query([])?;
+        let mut entries: Vec<LossEntry> = Vec::new();
+        while let Some(row) = rows.next()? {
+            let (stream, reason): (String, String) = (row.get(0)?, row.get(1)?);
+            let (Some(stream), Some(reason)) = (StreamKind::from_name(&stream), LossReason::from_name(&reason)) else {
+                continue;
+            };
+            entries.push(LossEntry {
+                stream,
+                reason,
+                count: row.get::<_, Option<i64>>(3)?.map(i64::unsigned_abs),
+                range: TimeRange { from: UnixMillis(row.get(4)?), to: UnixMillis(row.get(5)?) },
+                source: row.get(2)?,
+            });
+        }
+        for waiting in self.losses.entries().chain(self.logs.losses.entries()) {
+            let same = |entry: &&mut LossEntry| {
+                (entry.stream, entry.reason, &entry.source) == (waiting.stream, waiting.reason, &waiting.source)
+            };
+            match entries.iter_mut().find(same) {
+                Some(entry) => super::ledger::merge(entry, waiting),
+                None => entries.push(waiting.clone()),
+            }
+        }
+        Ok(entries)
+    }
+}
+
+fn hit(record: &LogRecord, query: &LogQuery) -> bool {
+    within(query.range, record.at) && matches(&record.labels, &query.matchers)
+}
+
+fn body(db: &Connection, id: i64) -> rusqlite::Result<Option<Vec<u8>>> {
+    let mut statement = db.prepare_cached("SELECT body FROM block WHERE id = ?1")?;
+    match statement.query_row([id], |row| row.get(0)).optional() {
+        Err(error) if schema::is_corrupt(&error) => {
+            tracing::warn!(block = id, %error, "stored block cannot be read");
+            Ok(None)
+        }
+        other => other,
+    }
+}
+
+/// Answers a question for samples: series by labels, samples in the order they were taken.
+pub(super) fn series(
+    path: &Path,
+    snapshot: SeriesSnapshot,
+    query: &SeriesQuery,
+) -> Result<Vec<(Labels, Vec<Sample>)>, ReadError> {
+    let fail = |source| ReadError::Database { path: path.to_owned(), source };
+    let db = schema::open_reader(path).map_err(fail)?;
+    let mut wanted: HashMap<SeriesId, Labels> = stored_series(&db, query).map_err(fail)?;
+    wanted.extend(snapshot.unsaved.into_iter().filter(|(_, labels)| matches(labels, &query.matchers)));
+    let ids: BTreeSet<SeriesId> = wanted.keys().copied().collect();
+    let mut answer: BTreeMap<Labels, Vec<Sample>> = BTreeMap::new();
+    let mut count = 0;
+    let mut add = |id: SeriesId, sample: Sample| {
+        count += 1;
+        if let Some(labels) = wanted.get(&id) {
+            match answer.get_mut(labels) {
+                Some(samples) => samples.push(sample),
+                None => drop(answer.insert(labels.clone(), vec![sample])),
+            }
+        }
+        if count > query.samples_max { Err(ReadError::TooMany { samples_max: query.samples_max }) } else { Ok(()) }
+    };
+    for id in snapshot.blocks {
+        let Some(bytes) = body(&db, id).map_err(fail)? else { continue };
+        let columns = match blocks::read_columns(&bytes, &ids) {
+            Ok(columns) => columns,
+            Err(error) => {
+                tracing::warn!(block = id, %error, "stored block cannot be read");
+                continue;
+            }
+        };
+        for (series, samples) in columns {
+            for sample in samples.into_iter().filter(|sample| within(query.range, sample.at)) {
+                add(series, sample)?;
+            }
+        }
+    }
+    for row in snapshot.rows {
+        for (series, value) in row.values.iter().filter(|(series, _)| ids.contains(series)) {
+            add(*series, Sample { at: row.at, value: *value })?;
+        }
+    }
+    Ok(answer.into_iter().collect())
+}
+
+fn stored_series(db: &Connection, query: &SeriesQuery) -> rusqlite::Result<HashMap<SeriesId, Labels>> {
+    let mut statement = db.prepare("SELECT id, labels FROM series")?;
+    let mut rows = statement.query([])?;
+    let mut found = HashMap::new();
+    while let Some(row) = rows.next()? {
+        let labels: Vec<u8> = row.get(1)?;
+        if let Ok(labels) = codec::decode::<Labels>(&labels, MESSAGE_BYTES_MAX)
+            && matches(&labels, &query.matchers)
+        {
+            found.insert(SeriesId(row.get(0)?), labels);
+        }
+    }
+    Ok(found)
+}
+
+/// Answers a question for log records: the newest that match, in the order they were read.
+pub(super) fn logs(path: &Path, snapshot: LogSnapshot, query: &LogQuery) -> Result<Vec<LogRecord>, ReadError> {
+    let fail = |source| ReadError::Database { path: path.to_owned(), source };
+    let db = schema::open_reader(path).map_err(fail)?;
+    // Newest first, until there are enough; turned round at the end.
+    let mut records: Vec<LogRecord> = snapshot.records.into_iter().rev().collect();
+    for id in snapshot.blocks.into_iter().rev() {
+        if records.len() >= query.records_max {
+            break;
+        }
+        let Some(bytes) = body(&db, id).map_err(fail)? else { continue };
+        match blocks::read_logs(&bytes, |labels| matches(labels, &query.matchers)) {
+            Ok(block) => records.extend(block.into_iter().rev().filter(|record| hit(record, query))),
+            Err(error) => tracing::warn!(block = id, %error, "stored block cannot be read"),
+        }
+    }
+    records.truncate(query.records_max);
+    records.reverse();
+    Ok(records)
+}

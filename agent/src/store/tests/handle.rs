@@ -1,0 +1,175 @@
+//! The handle and its thread.
+
+use super::*;
+use crate::clock::{Clock, ManualClock};
+use std::sync::Arc;
+
+fn start(dir: &tempfile::TempDir, config: Config) -> (Opened, Arc<ManualClock>) {
+    let (clock, hand) = Clock::manual(UnixMillis(1_700_000_000_000));
+    let mut random = 0;
+    let opened = open(&dir.path().join("agent.db"), config, clock, || {
+        random += 1;
+        random
+    });
+    (opened.unwrap(), hand)
+}
+
+fn scrape(at: i64, value: f64) -> Scrape {
+    let observe = |n| Observation { meta: &METER, labels: series(n), value: value + n as f64 };
+    Scrape { at: UnixMillis(at), observations: (0..3).map(observe).collect() }
+}
+
+fn lines(at: i64, lines: &[&str]) -> LogInput {
+    let records = lines.iter().map(|line| record(at, line)).collect();
+    let positions = vec![PositionUpdate { key: "file".into(), state: Some(vec![lines.len() as u8]) }];
+    LogInput { records, positions, losses: vec![] }
+}
+
+const ALL_TIME: TimeRange = TimeRange { from: UnixMillis(i64::MIN), to: UnixMillis(i64::MAX) };
+
+#[tokio::test]
+async fn what_is_taken_in_can_be_asked_for_wherever_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let (opened, _) = start(&dir, Config::default());
+    let store = opened.store;
+    for n in 0..6 {
+        store.append_scrape(scrape(n * 1000, n as f64)).await.unwrap();
+    }
+    store.append_logs(lines(1, &["a", "b"])).await.unwrap();
+    store.flush().await.unwrap();
+    store.append_scrape(scrape(6000, 6.0)).await.unwrap();
+    store.append_logs(lines(2, &["c"])).await.unwrap();
+
+    let query = |matchers: &[(&str, &str)], range, samples_max| SeriesQuery {
+        matchers: matchers.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect(),
+        range,
+        samples_max,
+    };
+    let one = query(&[("__name__", "m"), ("n", "1")], ALL_TIME, 100);
+    let answer = store.read_series(one).await.unwrap();
+    assert_eq!(answer.len(), 1);
+    assert_eq!(answer[0].0, series(1));
+    let values: Vec<(i64, f64)> = answer[0].1.iter().map(|sample| (sample.at.0, sample.value)).collect();
+    assert_eq!(values, (0..7).map(|n| (n * 1000, n as f64 + 1.0)).collect::<Vec<_>>());
+    let range = TimeRange { from: UnixMillis(2000), to: UnixMillis(4000) };
+    let answer = store.read_series(query(&[], range, 100)).await.unwrap();
+    assert_eq!(answer.iter().map(|(_, samples)| samples.len()).collect::<Vec<_>>(), [3, 3, 3]);
+    let error = store.read_series(query(&[], ALL_TIME, 20)).await.unwrap_err();
+    assert!(matches!(error, ReadError::TooMany { samples_max: 20 }), "{error}");
+    assert!(store.read_series(query(&[("n", "9")], ALL_TIME, 9)).await.unwrap().is_empty());
+
+    // The log queue is apart from the commands: wait until its last input has been taken.
+    store.flush().await.unwrap();
+    let texts =
+        |records: Vec<LogRecord>| records.into_iter().map(|r| String::from_utf8(r.line).unwrap()).collect::<Vec<_>>();
+    let query = |value: &str, records_max| LogQuery {
+        matchers: vec![("source".into(), value.into())],
+        range: ALL_TIME,
+        records_max,
+    };
+    assert_eq!(texts(store.read_logs(query("test", 10)).await.unwrap()), ["a", "b", "c"]);
+    assert_eq!(texts(store.read_logs(query("test", 2)).await.unwrap()), ["b", "c"]);
+    assert!(store.read_logs(query("other", 2)).await.unwrap().is_empty());
+
+    let newest = store.newest().await.unwrap();
+    assert_eq!(newest.iter().map(|(_, sample)| sample.value).collect::<Vec<_>>(), [6.0, 7.0, 8.0]);
+    store.close().await.unwrap();
+    opened.thread.join().unwrap();
+}
+
+#[tokio::test]
+async fn tips_and_figures_follow_and_closing_ends_the_thread() {
+    let dir = tempfile::tempdir().unwrap();
+    let (opened, hand) = start(&dir, Config::default());
+    assert!(opened.clean && opened.positions.is_empty());
+    let store = opened.store;
+    let mut tips = store.tips();
+    store.append_scrape(scrape(0, 0.0)).await.unwrap();
+    let metrics = |tips: &[Tip]| tips.iter().find(|tip| tip.stream == StreamKind::Metrics).unwrap().clone();
+    let tip = metrics(&tips.wait_for(|tips| metrics(tips).waiting == 1).await.unwrap());
+    let batch = store.load(tip.stream, tip.epoch, tip.first, None, 1 << 20).await.unwrap().unwrap();
+    assert_eq!((batch.from, batch.to), (Seq(1), Seq(1)));
+    let have: SeqSet = vec![(1, 1)].into();
+    store.acknowledge(Ack { stream: tip.stream, epoch: tip.epoch, have, dict: None }).await.unwrap();
+    tips.wait_for(|tips| metrics(tips).waiting == 0).await.unwrap();
+
+    store.append_logs(lines(1, &["a"])).await.unwrap();
+    let entry = LossEntry {
+        stream: StreamKind::Logs,
+        reason: LossReason::Oversize,
+        count: Some(2),
+        range: TimeRange::at(UnixMillis(5)),
+        source: "x".into(),
+    };
+    store.record_loss(entry.clone()).await.unwrap();
+    let mut stats = store.stats();
+    stats.wait_for(|stats| stats.log_lines == 1).await.unwrap();
+    hand.advance(Duration::from_secs(60));
+    store.append_events(vec![Event { at: UnixMillis(1), kind: EventKind::Stopped }]).await.unwrap();
+    stats.wait_for(|stats| stats.log_lines_stored == 1 && stats.db_bytes > 0).await.unwrap();
+    assert_eq!(store.ledger().await.unwrap(), [entry]);
+    store.put_state(vec![("k".into(), Some(vec![1]))], vec![]).await.unwrap();
+    assert_eq!(store.state("k").await.unwrap(), Some(vec![1]));
+
+    let other = store.clone();
+    store.close().await.unwrap();
+    opened.thread.join().unwrap();
+    assert_eq!(other.append_scrape(scrape(1, 1.0)).await, Err(Closed));
+    assert!(matches!(other.load(tip.stream, tip.epoch, tip.first, None, 1).await, Err(LoadError::Closed)));
+    let (opened, _) = start(&dir, Config::default());
+    assert!(opened.clean);
+    assert_eq!(opened.positions, [("file".to_owned(), vec![1])]);
+}
+
+#[tokio::test]
+async fn dropping_every_handle_ends_the_run_in_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let (opened, _) = start(&dir, Config::default());
+    opened.store.append_scrape(scrape(0, 0.0)).await.unwrap();
+    opened.store.append_logs(lines(1, &["a"])).await.unwrap();
+    drop(opened.store);
+    opened.thread.join().unwrap();
+    let (opened, _) = start(&dir, Config::default());
+    assert!(opened.clean);
+    assert_eq!(opened.positions.len(), 1);
+    let tips = opened.store.tips().borrow().clone();
+    assert_eq!(tips.iter().map(|tip| tip.waiting).sum::<u64>(), 2);
+}
+
+#[tokio::test]
+async fn log_inputs_alone_wait_while_their_room_is_full() {
+    let dir = tempfile::tempdir().unwrap();
+    let keep = |policy| Retention { max_bytes: Bytes::kib(64), max_age: Span::secs(0), policy };
+    let config = Config { logs: keep(Policy::Block), log_bytes: Bytes::kib(4), ..Config::default() };
+    let (opened, _) = start(&dir, config);
+    let store = opened.store;
+    let stats = store.stats();
+    let mut sent = 0u64;
+    let input = |n: u64| {
+        let line: String =
+            (0..30_000u64).map(|i| char::from(33 + ((i * i * 7919 + n * 31 + i / 7) % 90) as u8)).collect();
+        lines(1, &[&line])
+    };
+    let mut waiting = None;
+    while waiting.is_none() {
+        let blocked = store.append_logs(input(sent));
+        tokio::pin!(blocked);
+        tokio::select! {
+            biased;
+            taken = &mut blocked => taken.unwrap(),
+            () = async { stats.clone().wait_for(|s| s.logs_wait && s.log_lines < sent).await.map(drop).unwrap() } => {
+                waiting = Some(sent);
+            }
+        }
+        sent += 1;
+        assert!(sent < 200);
+    }
+    store.append_scrape(scrape(0, 0.0)).await.unwrap();
+    store.flush().await.unwrap();
+    let tip = store.tips().borrow().iter().find(|tip| tip.stream == StreamKind::Logs).unwrap().clone();
+    let have: SeqSet = vec![(1, tip.next.0 - 1)].into();
+    store.acknowledge(Ack { stream: tip.stream, epoch: tip.epoch, have, dict: None }).await.unwrap();
+    stats.clone().wait_for(|stats| stats.log_lines + 1 == sent).await.unwrap();
+    store.close().await.unwrap();
+    opened.thread.join().unwrap();
+}

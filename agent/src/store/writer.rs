@@ -1,0 +1,481 @@
+//! The store's one writer: what is in memory, and when and how it becomes durable.
+//!
+//! Synchronous and without a clock of its own, so that simulations drive it in virtual time; [`super::handle`] runs
+//! it on its thread.
+//!
+//! Invariants:
+//! - Memory changes only after the transaction that says so has been committed. A failed commit leaves everything
+//!   as it was, to be tried again.
+//! - Positions are never committed ahead of the records they cover.
+
+use super::blocks::{self, LINE_BYTES_MAX, LOG_BLOCK_BYTES_MAX};
+use super::commit::{self, Budget, Due, RETRY_AFTER_MAX, RETRY_AFTER_MIN, Waiting};
+use super::config::{Config, Policy};
+use super::draft::{Draft, Extra, Running};
+use super::head::{Head, Row};
+use super::ledger::Losses;
+use super::series::SeriesMap;
+use super::stats::Stats;
+use super::streams::{Stream, Tip};
+use super::transact::{self, Change};
+use super::{schema, wear};
+use crate::data::LogInput;
+use rusqlite::Connection;
+use skerry_chunk::LogBlock;
+use skerry_model::{
+    Labels, LossEntry, LossReason, Mono, Sample, Scrape, Seq, SeriesId, StreamKind, TimeRange, UnixMillis,
+};
+use skerry_wire::{Ack, Event};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Most memory for scrapes that the disk does not take. After that the newest are dropped, into the ledger.
+const HEAD_BYTES_HARD_MAX: usize = 3 << 20;
+/// Most events that wait for a disk that takes nothing.
+const EVENTS_WAITING_MAX: usize = 4096;
+
+/// The two times of one moment.
+#[derive(Debug, Clone, Copy)]
+pub struct Now {
+    /// Labels data.
+    pub wall: UnixMillis,
+    /// Schedules.
+    pub mono: Mono,
+}
+
+/// Why something was not committed.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// No room, even after evicting. Tried again every few seconds.
+    #[error(
+        "no room to write {}: free space on its file system, or raise store.max_bytes if that limit is reached", .path.display()
+    )]
+    Full {
+        /// The database.
+        path: PathBuf,
+        /// SQLite's word.
+        source: rusqlite::Error,
+    },
+    /// Any other failure.
+    #[error("write to {} failed; check the file system and its device", .path.display())]
+    Failed {
+        /// The database.
+        path: PathBuf,
+        /// SQLite's word.
+        source: rusqlite::Error,
+    },
+}
+
+/// Log records that wait for their commit.
+#[derive(Debug, Default)]
+pub(super) struct LogBuffer {
+    /// Blocks to be; only the last is still filled.
+    pub(super) blocks: Vec<LogBlock>,
+    /// Bytes of the last block.
+    tail_bytes: usize,
+    /// Bytes of all.
+    pub(super) bytes: usize,
+    pub(super) positions: BTreeMap<String, Option<Vec<u8>>>,
+    /// Committed with the records: an input that reads again after a crash reports them again.
+    pub(super) losses: Losses,
+    since: Option<Mono>,
+}
+
+impl LogBuffer {
+    fn push(&mut self, mut record: skerry_model::LogRecord) {
+        if record.line.len() > LINE_BYTES_MAX {
+            record.line.truncate(LINE_BYTES_MAX);
+            self.losses.add(LossEntry {
+                stream: StreamKind::Logs,
+                reason: LossReason::Oversize,
+                count: Some(1),
+                range: TimeRange::at(record.at),
+                source: record.labels.value("filename").to_owned(),
+            });
+        }
+        let bytes = blocks::record_bytes(&record, self.blocks.last().and_then(|block| block.records.last()));
+        if self.blocks.is_empty() || self.tail_bytes + bytes > LOG_BLOCK_BYTES_MAX {
+            self.blocks.push(LogBlock { records: Vec::new() });
+            self.tail_bytes = 0;
+        }
+        self.tail_bytes += bytes;
+        self.bytes += bytes;
+        if let Some(block) = self.blocks.last_mut() {
+            block.records.push(record);
+        }
+    }
+}
+
+/// The database with all that is in memory around it.
+pub struct Writer {
+    pub(super) db: Connection,
+    /// Held as long as the writer lives: one process at a time writes.
+    pub(super) _lock: std::fs::File,
+    pub(super) path: PathBuf,
+    pub(super) config: Config,
+    pub(super) streams: Vec<Stream>,
+    pub(super) head: Head,
+    pub(super) series: SeriesMap,
+    /// Series that fell silent, not yet marked so in the database.
+    pub(super) retired: Vec<SeriesId>,
+    pub(super) logs: LogBuffer,
+    pub(super) events: Vec<Event>,
+    pub(super) losses: Losses,
+    pub(super) losses_since: Option<Mono>,
+    pub(super) next_block: i64,
+    /// What the next commit says about this run.
+    pub(super) running: Running,
+    budget: Budget,
+    retry_at: Option<Mono>,
+    retry_after: Duration,
+    pub(super) logs_full: bool,
+    is_broken: bool,
+    pub(super) stats: Stats,
+}
+
+impl Writer {
+    /// Puts the parts together; [`super::open`] read them.
+    pub(super) fn assemble(
+        db: Connection,
+        lock: std::fs::File,
+        path: PathBuf,
+        config: Config,
+        streams: Vec<Stream>,
+        series: SeriesMap,
+        now: Now,
+    ) -> Self {
+        let next_block = streams.iter().filter_map(|stream| stream.blocks.back()).map(|block| block.id).max();
+        Self {
+            db,
+            _lock: lock,
+            path,
+            streams,
+            head: Head::default(),
+            series,
+            retired: Vec::new(),
+            logs: LogBuffer::default(),
+            events: Vec::new(),
+            losses: Losses::default(),
+            losses_since: None,
+            next_block: next_block.unwrap_or(0) + 1,
+            running: Running::Keep,
+            budget: Budget::new(config.write_budget.0, now.mono),
+            retry_at: None,
+            retry_after: RETRY_AFTER_MIN,
+            logs_full: false,
+            is_broken: false,
+            stats: Stats::new(now.mono),
+            config,
+        }
+    }
+
+    /// Place in the list of the epoch that gives out new numbers.
+    pub(super) fn current(&self, kind: StreamKind) -> usize {
+        let at = self.streams.iter().position(|stream| stream.kind == kind && stream.current);
+        at.expect("opening gives each stream a current epoch, and no current epoch is ever forgotten")
+    }
+
+    /// First number in memory, for the epoch it belongs to.
+    pub(super) fn head_first(&self, stream: &Stream) -> Option<Seq> {
+        (stream.kind == StreamKind::Metrics && stream.current).then(|| self.head.first()).flatten()
+    }
+
+    /// Takes a scrape. It can be sent from now on; it is committed when the schedule says so.
+    pub fn append_scrape(&mut self, scrape: &Scrape, now: Now) {
+        let at = self.current(StreamKind::Metrics);
+        if self.head.bytes() >= HEAD_BYTES_HARD_MAX {
+            self.head.shed(&self.streams[at].core.acked);
+        }
+        if self.head.bytes() >= HEAD_BYTES_HARD_MAX {
+            return self.lose_samples(LossReason::DiskFull, scrape.observations.len(), scrape.at, now);
+        }
+        self.series.begin_scrape();
+        if self.series.is_full() {
+            self.retired.extend(self.series.retire());
+        }
+        let mut values = Vec::with_capacity(scrape.observations.len());
+        for observation in &scrape.observations {
+            if let Some(id) = self.series.resolve(&observation.labels) {
+                values.push((id, observation.value));
+            }
+        }
+        let refused = scrape.observations.len() - values.len();
+        if refused > 0 {
+            self.lose_samples(LossReason::SeriesLimit, refused, scrape.at, now);
+        }
+        values.sort_by_key(|(id, _)| *id);
+        values.dedup_by_key(|(id, _)| *id);
+        let core = &mut self.streams[at].core;
+        let seq = core.next;
+        core.next = seq.next();
+        self.stats.samples += values.len() as u64;
+        self.head.push(Row { seq, at: scrape.at, since: now.mono, values: values.into_boxed_slice() });
+    }
+
+    fn lose_samples(&mut self, reason: LossReason, count: usize, at: UnixMillis, now: Now) {
+        let (stream, range) = (StreamKind::Metrics, TimeRange::at(at));
+        self.record_loss(LossEntry { stream, reason, count: Some(count as u64), range, source: String::new() }, now);
+    }
+
+    /// Takes what a log input read.
+    pub fn append_logs(&mut self, input: LogInput, now: Now) {
+        self.stats.log_lines += input.records.len() as u64;
+        if !input.records.is_empty() || !input.losses.is_empty() {
+            self.logs.since.get_or_insert(now.mono);
+        }
+        for record in input.records {
+            self.logs.push(record);
+        }
+        for loss in input.losses {
+            self.logs.losses.add(loss);
+        }
+        self.logs.positions.extend(input.positions.into_iter().map(|position| (position.key, position.state)));
+    }
+
+    /// Whether log inputs must wait: their room is full and the policy keeps what is there, or the disk takes
+    /// nothing. Their files keep the lines meanwhile.
+    #[must_use]
+    pub fn logs_wait(&self) -> bool {
+        self.logs_full || (self.retry_at.is_some() && self.logs.bytes as u64 >= self.config.log_bytes.0)
+    }
+
+    /// Takes events and commits them.
+    ///
+    /// # Errors
+    /// [`WriteError`] where the disk takes nothing now. The events wait in memory and are tried again.
+    pub fn append_events(&mut self, events: Vec<Event>, now: Now) -> Result<(), WriteError> {
+        for event in events {
+            if self.events.len() < EVENTS_WAITING_MAX {
+                self.events.push(event);
+            } else {
+                self.record_loss(
+                    LossEntry {
+                        stream: StreamKind::Events,
+                        reason: LossReason::DiskFull,
+                        count: Some(1),
+                        range: TimeRange::at(event.at),
+                        source: String::new(),
+                    },
+                    now,
+                );
+            }
+        }
+        self.commit(Due::default(), Extra::default(), now)
+    }
+
+    /// Notes a loss. Equal ones become one; they are committed with the next commit.
+    pub fn record_loss(&mut self, entry: LossEntry, now: Now) {
+        self.losses_since.get_or_insert(now.mono);
+        self.losses.add(entry);
+    }
+
+    /// Takes an acknowledgement in. It is stored with the next commit; should it be lost, the fleet says it again.
+    pub fn acknowledge(&mut self, ack: &Ack) {
+        if let Some(stream) = self.streams.iter_mut().find(|s| s.kind == ack.stream && s.epoch == ack.epoch) {
+            stream.acknowledge(ack);
+        }
+        self.check_log_room();
+    }
+
+    /// Changes keys of the agent's own state, with events that tell of it, in one transaction.
+    ///
+    /// # Errors
+    /// [`WriteError`]: nothing was changed.
+    pub fn put_state(&mut self, state: Vec<Change>, events: Vec<Event>, now: Now) -> Result<(), WriteError> {
+        self.commit(Due::default(), Extra { events, state, ..Extra::default() }, now)
+    }
+
+    /// Value of a key of the agent's own state.
+    ///
+    /// # Errors
+    /// SQLite's, where the database cannot be read.
+    pub fn state(&self, key: &str) -> rusqlite::Result<Option<Vec<u8>>> {
+        use rusqlite::OptionalExtension;
+        self.db.prepare_cached("SELECT v FROM state WHERE k = ?1")?.query_row([key], |row| row.get(0)).optional()
+    }
+
+    /// Commits what is due.
+    pub fn tick(&mut self, now: Now) {
+        if self.retry_at.is_some_and(|at| now.mono < at) {
+            return;
+        }
+        let retry = self.retry_at.is_some();
+        let due = commit::due(&self.config, self.budget.factor(now.mono), &self.waiting(), now.mono);
+        if due.any() || (retry && !self.events.is_empty()) {
+            // The failure is in the statistics, and what waits is tried again.
+            let _ = self.commit(due, Extra::default(), now);
+        } else {
+            self.retry_at = None;
+        }
+    }
+
+    /// When [`Self::tick`] has something to do if nothing else comes.
+    #[must_use]
+    pub fn next_wake(&self, now: Now) -> Option<Mono> {
+        self.retry_at.or_else(|| commit::next_due(&self.config, self.budget.factor(now.mono), &self.waiting()))
+    }
+
+    fn waiting(&self) -> Waiting {
+        let acked = &self.streams[self.current(StreamKind::Metrics)].core.acked;
+        Waiting {
+            scrapes: self.head.len(),
+            scrapes_unacked: self.head.unacked(acked).count(),
+            scrape_bytes: self.head.bytes(),
+            scrape_since: self.head.unacked(acked).next().map(|row| row.since),
+            log_bytes: self.logs.bytes,
+            log_since: self.logs.since.into_iter().chain(self.losses_since).min(),
+        }
+    }
+
+    /// Whether a commit has met damage in the file. Nothing can be stored any more; the next start sets the file
+    /// aside and begins a new one.
+    #[must_use]
+    pub const fn is_broken(&self) -> bool {
+        self.is_broken
+    }
+
+    /// Commits all that waits.
+    ///
+    /// # Errors
+    /// [`WriteError`]; what waits still waits.
+    pub fn flush(&mut self, now: Now) -> Result<(), WriteError> {
+        self.commit(Due::ALL, Extra::default(), now)
+    }
+
+    /// Commits all that waits and marks the run as ended in order.
+    ///
+    /// # Errors
+    /// [`WriteError`]: the next start will take this for a crash, which is what it amounts to.
+    pub fn close(mut self, now: Now) -> Result<(), WriteError> {
+        self.running = Running::Clear;
+        self.commit(Due::ALL, Extra::default(), now)?;
+        // Leaves one file behind. That it fails is no loss: the log is read at the next start.
+        let _ = self.db.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)");
+        Ok(())
+    }
+
+    /// One transaction with what is due and what is extra; losses, events and acknowledgements ride along. When there
+    /// is no room, evicts and tries again.
+    pub(super) fn commit(&mut self, due: Due, extra: Extra, now: Now) -> Result<(), WriteError> {
+        let before = wear::written_by_thread();
+        let mut squeeze = 0;
+        let outcome = loop {
+            let draft = Draft::new(self, due, &extra, squeeze, now);
+            if draft.is_empty() {
+                break Ok(0);
+            }
+            let failed = match transact::write(&mut self.db, &draft.changes) {
+                Ok(()) => {
+                    let bytes = draft.bytes();
+                    draft.apply(self, now);
+                    break Ok(bytes);
+                }
+                Err(error) => error,
+            };
+            let spared = draft.evicts_all();
+            if !schema::is_full(&failed) || spared || squeeze > self.config.max_bytes.0 {
+                break Err(failed);
+            }
+            // The log's own room may be what is missing.
+            let _ = self.db.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)");
+            squeeze = (squeeze * 4).max(4 * draft.bytes()).max(256 << 10);
+        };
+        self.book(before, outcome, now)
+    }
+
+    fn book(&mut self, before: Option<u64>, outcome: rusqlite::Result<u64>, now: Now) -> Result<(), WriteError> {
+        let measured = before.zip(wear::written_by_thread()).map(|(before, after)| after.saturating_sub(before));
+        let spent = measured.unwrap_or_else(|| outcome.as_ref().map_or(0, |bytes| wear::estimate(*bytes)));
+        self.budget.spend(spent, now.mono);
+        self.stats.wrote(spent, now.mono);
+        self.check_log_room();
+        match outcome {
+            Ok(_) => {
+                self.retry_at = None;
+                self.retry_after = RETRY_AFTER_MIN;
+                self.stats.last_error = None;
+                Ok(())
+            }
+            Err(source) => {
+                self.retry_at = Some(now.mono + self.retry_after);
+                self.retry_after = (self.retry_after * 2).min(RETRY_AFTER_MAX);
+                self.stats.failed_commits += 1;
+                let path = self.path.clone();
+                let full = schema::is_full(&source);
+                self.is_broken |= schema::is_corrupt(&source);
+                let cause = source.to_string();
+                let error = if full { WriteError::Full { path, source } } else { WriteError::Failed { path, source } };
+                self.stats.last_error = Some(format!("{error}: {cause}"));
+                Err(error)
+            }
+        }
+    }
+
+    /// Under the policy `block`, log inputs wait from the moment that unacknowledged blocks fill their room.
+    fn check_log_room(&mut self) {
+        if self.config.logs.policy != Policy::Block {
+            return;
+        }
+        let ours = || self.streams.iter().filter(|stream| stream.kind == StreamKind::Logs);
+        let used: u64 = ours().map(|stream| stream.bytes).sum();
+        self.logs_full = used >= self.config.logs.max_bytes.0
+            && !ours().any(|stream| stream.blocks.iter().any(|block| stream.is_acked(block)));
+    }
+
+    /// Where each epoch stands that the fleet does not have completely, and each current one. Of each stream the
+    /// oldest epoch comes first and the current one last.
+    #[must_use]
+    pub fn tips(&self) -> Vec<Tip> {
+        self.streams.iter().filter(|stream| !stream.forgotten).map(|stream| self.tip(stream)).collect()
+    }
+
+    fn tip(&self, stream: &Stream) -> Tip {
+        let head = self.head_first(stream);
+        let waiting = stream.waiting(head);
+        Tip {
+            stream: stream.kind,
+            epoch: stream.epoch,
+            current: stream.current,
+            first: stream.first(head),
+            next: stream.core.next,
+            have: stream.core.acked.clone(),
+            waiting: waiting.iter().map(|(from, to)| to.0 - from.0 + 1).sum(),
+            oldest: waiting.first().and_then(|(from, _)| self.taken_at(stream, *from)),
+            dict: stream.core.dict,
+        }
+    }
+
+    fn taken_at(&self, stream: &Stream, seq: Seq) -> Option<UnixMillis> {
+        use super::streams::Place;
+        match stream.place(seq) {
+            Some(Place::Gone(gone)) => Some(gone.range.from),
+            Some(Place::Block(block)) => Some(block.taken_at(seq)),
+            None if stream.current => self.head.run_from(seq).first().map(|row| row.at),
+            None => None,
+        }
+    }
+
+    /// What the store has done and how full it is.
+    #[must_use]
+    pub fn stats(&self, now: Now) -> Stats {
+        let mut stats = self.stats.clone();
+        stats.fill(&self.path, &self.tips());
+        stats.series = self.series.len() as u64;
+        stats.scrapes_waiting = self.head.len() as u64;
+        stats.log_bytes_waiting = self.logs.bytes as u64;
+        stats.logs_wait = self.logs_wait();
+        stats.commit_factor = self.budget.factor(now.mono);
+        stats
+    }
+
+    /// Latest value of every series that is in memory, by labels.
+    #[must_use]
+    pub fn newest(&self) -> Vec<(Labels, Sample)> {
+        let values = self.head.newest();
+        let known = values.into_iter().filter_map(|(id, (at, value))| {
+            self.series.labels(id).map(|labels| (labels.clone(), Sample { at, value }))
+        });
+        known.collect()
+    }
+}
