@@ -24,7 +24,10 @@ pub(super) const LOG_BLOCK_BYTES_MAX: usize = 512 << 10;
 pub(super) const LINE_BYTES_MAX: usize = 256 << 10;
 /// Bytes of one block of events, encoded.
 const EVENT_BLOCK_BYTES_MAX: usize = 256 << 10;
-/// zstd level for logs.
+/// zstd level for logs, by blocks of 256 KiB of mixed access and application lines of 107 bytes: level 1 takes 21.8
+/// bytes and 0.8 us a line, 3: 22.3 and 0.9, 6: 19.8 and 1.6, 9: 18.9 and 2.4, 12: 18.8 and 4.9, 15: 17.3 and 17,
+/// 19: 17.2 and 38. Past 9 a little flash costs much time: at 100 lines a second 15 would take as much CPU as all the
+/// rest of the agent.
 const LOG_LEVEL: i32 = 9;
 
 /// The block cannot be read, although its checksum holds or could not be checked.
