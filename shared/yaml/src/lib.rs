@@ -1,0 +1,191 @@
+//! Reads YAML files that people write, and says of each fault where it stands.
+//!
+//! serde gives the type, this crate the place: a file is read twice, once into the type and once into the lines of its
+//! keys, so that checks made after parsing (a range, a reference, a unit) can name a line too.
+//!
+//! Invariants:
+//! - Text is bounded by [`TEXT_BYTES_MAX`], nesting and aliases by the parser's own budget.
+//! - A fault never repeats a value of the file, which may be a secret, beyond what serde's own messages quote.
+
+mod places;
+
+pub use places::Places;
+
+use serde::de::DeserializeOwned;
+use std::fmt;
+
+/// Longest text that is read.
+pub const TEXT_BYTES_MAX: usize = 1 << 20;
+
+/// Something in a file that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub struct Fault {
+    /// Line, from 1, where it is known.
+    pub line: Option<u64>,
+    /// The key, dotted, with indices in brackets: `logs.files[0].paths`; empty for the whole file.
+    pub key: String,
+    /// What is wrong and what was expected.
+    pub problem: String,
+}
+
+impl Fault {
+    /// The fault as one line that begins with the file's name, as compilers say it.
+    #[must_use]
+    pub fn in_file(&self, file: &str) -> String {
+        match self.line {
+            Some(line) => format!("{file}:{line}: {}", self.without_line()),
+            None => format!("{file}: {}", self.without_line()),
+        }
+    }
+
+    fn without_line(&self) -> String {
+        if self.key.is_empty() { self.problem.clone() } else { format!("{}: {}", self.key, self.problem) }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.line {
+            Some(line) => write!(f, "line {line}: {}", self.without_line()),
+            None => f.write_str(&self.without_line()),
+        }
+    }
+}
+
+/// Every fault of one file, one to a line.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub struct Faults {
+    /// The file's name, or what else the text came from.
+    pub file: String,
+    /// The faults, at least one.
+    pub faults: Vec<Fault>,
+}
+
+impl fmt::Display for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lines: Vec<String> = self.faults.iter().map(|fault| fault.in_file(&self.file)).collect();
+        f.write_str(&lines.join("\n"))
+    }
+}
+
+/// A value with the lines of its keys.
+#[derive(Debug, Clone)]
+pub struct Document<T> {
+    /// The value.
+    pub value: T,
+    /// Where its keys stand.
+    pub places: Places,
+}
+
+/// Reads a value. An empty text, or one of comments alone, is an empty mapping.
+///
+/// # Errors
+/// The first fault, since a parser cannot go on behind it.
+pub fn read<T: DeserializeOwned>(text: &str) -> Result<Document<T>, Fault> {
+    if text.len() > TEXT_BYTES_MAX {
+        let problem = format!("{} bytes are too long, at most 1 MiB is read", text.len());
+        return Err(Fault { line: None, key: String::new(), problem });
+    }
+    let places = Places::read(text);
+    let blank = text.lines().all(|line| matches!(line.trim_start().bytes().next(), None | Some(b'#')));
+    let text = if blank { "{}" } else { text };
+    let options = serde_saphyr::options! { strict_booleans: true, with_snippet: false };
+    let mut key = String::new();
+    let parsed = serde_saphyr::with_deserializer_from_str_with_options(text, options, |deserializer| {
+        let mut track = serde_path_to_error::Track::new();
+        T::deserialize(serde_path_to_error::Deserializer::new(deserializer, &mut track)).inspect_err(|_| {
+            key = track.path().to_string();
+        })
+    });
+    match parsed {
+        Ok(value) => Ok(Document { value, places }),
+        Err(error) => {
+            let key = if key == "." || key.contains('?') { String::new() } else { key };
+            let place = error.location().filter(|place| place.line() > 0).map(|place| place.line());
+            let line = place.or_else(|| places.line(&key));
+            Err(Fault { line, key, problem: problem(&error) })
+        }
+    }
+}
+
+/// The parser's message without the place, which is said apart.
+fn problem(error: &serde_saphyr::Error) -> String {
+    let text = error.without_snippet().to_string();
+    let text = text.lines().next().unwrap_or_default();
+    let end = text.rfind(" at line ").or_else(|| text.rfind(", line ")).unwrap_or(text.len());
+    text[..end].trim_start_matches("error: ").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde::Deserialize;
+
+    #[derive(Debug, Default, PartialEq, Deserialize)]
+    #[serde(deny_unknown_fields, default)]
+    struct Outer {
+        name: String,
+        count: u32,
+        on: bool,
+        inner: Vec<Inner>,
+    }
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Inner {
+        path: String,
+    }
+
+    fn fault(text: &str) -> Fault {
+        read::<Outer>(text).unwrap_err()
+    }
+
+    #[test]
+    fn values_come_with_the_lines_of_their_keys() {
+        let document = read::<Outer>("# head\nname: a\ninner:\n  - path: x\n  - path: y\n").unwrap();
+        assert_eq!(document.value.inner.len(), 2);
+        let lines = ["name", "inner", "inner[1]", "inner[1].path", "inner[1].gone"].map(|key| document.places.line(key));
+        assert_eq!(lines, [Some(2), Some(3), Some(5), Some(5), Some(5)]);
+        assert_eq!(read::<Outer>("# nothing\n").unwrap().value, Outer::default());
+    }
+
+    #[test]
+    fn faults_name_line_key_and_what_was_expected() {
+        let unknown = fault("name: a\ncuont: 3\n");
+        assert_eq!(unknown.line, Some(2), "{unknown}");
+        assert!(unknown.problem.contains("cuont") && unknown.problem.contains("count"), "{unknown}");
+        let deep = fault("name: a\ninner:\n  - path: x\n  - paht: y\n");
+        assert_eq!(deep.line, Some(4), "{deep}");
+        assert!(deep.to_string().contains("paht"), "{deep}");
+        let kind = fault("name: a\ncount: many\n");
+        assert_eq!((kind.line, kind.key.as_str()), (Some(2), "count"), "{kind}");
+        let missing = fault("inner:\n  - {}\n");
+        assert!(missing.problem.contains("path"), "{missing}");
+        assert!(fault("name: [\n").line.is_some());
+        assert!(fault("on: yes\n").line.is_some(), "yes is a text in YAML 1.2");
+        assert!(fault("name: a\nname: b\n").problem.contains("name"));
+    }
+
+    #[test]
+    fn nesting_and_aliases_are_bounded() {
+        assert!(read::<Outer>(&"[".repeat(100_000)).is_err());
+        let mut bomb = String::from("a0: &a0 [x]\n");
+        for n in 1..30 {
+            bomb += &format!("a{n}: &a{n} [*a{0}, *a{0}, *a{0}]\n", n - 1);
+        }
+        assert!(read::<Outer>(&bomb).is_err());
+        assert!(read::<Outer>(&"x".repeat(TEXT_BYTES_MAX + 1)).is_err());
+    }
+
+    #[test]
+    fn faults_read_like_a_compilers() {
+        let faults = Faults {
+            file: "a.yaml".into(),
+            faults: vec![
+                Fault { line: Some(3), key: "x.y".into(), problem: "wrong".into() },
+                Fault { line: None, key: String::new(), problem: "empty".into() },
+            ],
+        };
+        assert_eq!(faults.to_string(), "a.yaml:3: x.y: wrong\na.yaml: empty");
+    }
+}
