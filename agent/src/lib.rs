@@ -1,8 +1,14 @@
 //! The Skerry agent: collects, keeps and ships what a node measures and logs, and obeys signed configs alone.
 
+pub mod adopt;
+pub mod board;
 pub mod clock;
 pub mod collect;
+pub mod config;
 pub mod data;
+pub mod enrol;
+pub mod http;
+pub mod identity;
 pub mod logs;
 pub mod store;
 pub mod sync;

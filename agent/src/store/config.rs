@@ -126,6 +126,16 @@ impl Default for Config {
 const MAX_BYTES_MIN: Bytes = Bytes::mib(1);
 
 impl Config {
+    /// Every fault, as key below `store` and what was expected.
+    #[must_use]
+    pub fn faults(&self) -> Vec<(String, String)> {
+        let split = |fault: String| {
+            let (key, problem) = fault.split_once(": ").unwrap_or(("", &fault));
+            (key.trim_start_matches("store.").to_owned(), problem.to_owned())
+        };
+        self.validate().into_iter().map(split).collect()
+    }
+
     /// Every fault, each with its key; empty where the config can be used.
     #[must_use]
     pub fn validate(&self) -> Vec<String> {

@@ -52,4 +52,5 @@ pub use open::{OpenError, Restored};
 pub use read::{LogQuery, ReadError, SeriesQuery};
 pub use stats::Stats;
 pub use streams::Tip;
+pub use transact::Change;
 pub use writer::{Now, WriteError, Writer};

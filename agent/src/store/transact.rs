@@ -28,7 +28,7 @@ pub(super) struct StreamRow {
 }
 
 /// A key with its new value; `None` deletes it.
-pub(super) type Change = (String, Option<Vec<u8>>);
+pub type Change = (String, Option<Vec<u8>>);
 
 /// All that one transaction changes.
 #[derive(Debug, Default)]

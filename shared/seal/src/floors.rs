@@ -64,6 +64,19 @@ impl Floors {
         }
     }
 
+    /// Raises every floor to that of `other` where that is higher: for two copies of which one may be older.
+    pub fn raise_all(&mut self, other: &Self) {
+        for (stream, floor) in &other.streams {
+            let stored = self.streams.entry(stream.clone()).or_insert(*floor);
+            if stored.revision < floor.revision {
+                *stored = *floor;
+            }
+        }
+        if other.assignment.is_some_and(|floor| self.assignment.is_none_or(|stored| stored.revision < floor.revision)) {
+            self.assignment = other.assignment;
+        }
+    }
+
     /// The floors as CBOR: `{1: {stream: [[epoch, version], hash]}, 2?: [[epoch, version], hash]}`.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {

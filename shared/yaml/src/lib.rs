@@ -144,7 +144,8 @@ mod tests {
     fn values_come_with_the_lines_of_their_keys() {
         let document = read::<Outer>("# head\nname: a\ninner:\n  - path: x\n  - path: y\n").unwrap();
         assert_eq!(document.value.inner.len(), 2);
-        let lines = ["name", "inner", "inner[1]", "inner[1].path", "inner[1].gone"].map(|key| document.places.line(key));
+        let lines =
+            ["name", "inner", "inner[1]", "inner[1].path", "inner[1].gone"].map(|key| document.places.line(key));
         assert_eq!(lines, [Some(2), Some(3), Some(5), Some(5), Some(5)]);
         assert_eq!(read::<Outer>("# nothing\n").unwrap().value, Outer::default());
     }

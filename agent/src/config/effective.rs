@@ -1,0 +1,101 @@
+//! The sections that both kinds of file hold, and what comes of laying them over each other.
+
+use crate::{collect, logs, store, sync};
+use serde::{Deserialize, Serialize};
+use skerry_yaml::{Fault, Places};
+
+/// The sections of one file. An absent section changes nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Sections {
+    /// Node metrics.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub collect: Option<collect::Config>,
+    /// Log inputs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub logs: Option<logs::Config>,
+    /// The node's database.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub store: Option<store::Config>,
+    /// Sync with the fleet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sync: Option<sync::Config>,
+}
+
+/// What every feature runs with.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct Effective {
+    /// Node metrics.
+    pub collect: collect::Config,
+    /// Log inputs.
+    pub logs: logs::Config,
+    /// The node's database.
+    pub store: store::Config,
+    /// Sync with the fleet.
+    pub sync: sync::Config,
+}
+
+impl Sections {
+    /// Every fault, each with its line where `places` knows it; `prefix` stands before the keys, such as `spec.`.
+    pub(super) fn faults(&self, prefix: &str, places: &Places) -> Vec<Fault> {
+        let mut found: Vec<(String, String)> = Vec::new();
+        let mut section = |name: &str, faults: Vec<(String, String)>| {
+            found.extend(faults.into_iter().map(|(key, problem)| (format!("{name}.{key}"), problem)));
+        };
+        if let Some(collect) = &self.collect {
+            section("collect", collect.faults().into_iter().map(|f| (f.key.to_owned(), f.expected)).collect());
+        }
+        if let Some(logs) = &self.logs {
+            section("logs", logs.faults());
+        }
+        if let Some(store) = &self.store {
+            section("store", store.faults());
+        }
+        if let Some(sync) = &self.sync {
+            section("sync", sync.faults());
+        }
+        let fault = |(key, problem): (String, String)| {
+            let key = format!("{prefix}{key}");
+            Fault { line: places.line(&key), key, problem }
+        };
+        found.into_iter().map(fault).collect()
+    }
+}
+
+impl Effective {
+    /// Lays sections over each other, later ones replacing earlier ones.
+    #[must_use]
+    pub fn of<'a>(layers: impl IntoIterator<Item = &'a Sections>) -> Self {
+        let mut effective = Self::default();
+        for layer in layers {
+            let Sections { collect, logs, store, sync } = layer.clone();
+            effective.collect = collect.unwrap_or(effective.collect);
+            effective.logs = logs.unwrap_or(effective.logs);
+            effective.store = store.unwrap_or(effective.store);
+            effective.sync = sync.unwrap_or(effective.sync);
+        }
+        effective
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use skerry_model::Span;
+
+    #[test]
+    fn later_sections_replace_earlier_ones_whole() {
+        let collect = |secs, disable: &[&str]| {
+            Some(collect::Config {
+                interval: Span::secs(secs),
+                disable: disable.iter().map(|name| (*name).to_owned()).collect(),
+                ..collect::Config::default()
+            })
+        };
+        let first = Sections { collect: collect(5, &["cpu"]), ..Sections::default() };
+        let second = Sections { collect: collect(7, &[]), ..Sections::default() };
+        let effective = Effective::of([&first, &second, &Sections::default()]);
+        assert_eq!(effective.collect, second.collect.unwrap());
+        assert_eq!(effective.store, store::Config::default());
+    }
+}

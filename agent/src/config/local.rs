@@ -1,0 +1,222 @@
+//! `agent.yaml`, the file on the node.
+
+use super::effective::Sections;
+use crate::collect::Roots;
+use serde::{Deserialize, Serialize};
+use skerry_model::NodeId;
+use skerry_yaml::{Fault, Faults};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+/// What stands in the local file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Local {
+    /// This node; the host name where the file names none.
+    pub node: NodeId,
+    /// Where the database and the node's keys lie.
+    pub data_dir: PathBuf,
+    /// Where the local HTTP listens.
+    pub listen: SocketAddr,
+    /// How the node joins a fleet.
+    pub enrol: Enrol,
+    /// Where the kernel's files are.
+    pub roots: Roots,
+    /// The sections that signed documents may replace.
+    pub sections: Sections,
+}
+
+/// How the node joins a fleet.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Enrol {
+    /// The token, as `skerry enrol token` prints it.
+    pub token: Option<String>,
+    /// A file that holds the token; it may come later, such as on a boot partition.
+    pub token_file: Option<PathBuf>,
+}
+
+/// The file as it is written.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct File {
+    node: Option<String>,
+    data_dir: PathBuf,
+    listen: SocketAddr,
+    enrol: Enrol,
+    roots: FileRoots,
+    collect: Option<crate::collect::Config>,
+    logs: Option<crate::logs::Config>,
+    store: Option<crate::store::Config>,
+    sync: Option<crate::sync::Config>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct FileRoots {
+    proc: PathBuf,
+    sys: PathBuf,
+    rootfs: PathBuf,
+}
+
+impl Default for File {
+    fn default() -> Self {
+        Self {
+            node: None,
+            data_dir: "/var/lib/skerry".into(),
+            listen: SocketAddr::from(([127, 0, 0, 1], 9481)),
+            enrol: Enrol::default(),
+            roots: FileRoots::default(),
+            collect: None,
+            logs: None,
+            store: None,
+            sync: None,
+        }
+    }
+}
+
+impl Default for FileRoots {
+    fn default() -> Self {
+        let Roots { proc, sys, rootfs } = Roots::default();
+        Self { proc, sys, rootfs }
+    }
+}
+
+/// Key, default and meaning of every setting that only the local file has.
+pub(super) const REFERENCE: &[(&str, &str, &str)] = &[
+    ("node", "the host name", "name of this node: 1 to 63 lower-case letters, digits, '.', '_' and '-'"),
+    ("data_dir", "/var/lib/skerry", "folder of the database and of the node's keys"),
+    ("listen", "127.0.0.1:9481", "loopback address of /metrics, /healthz, /readyz and /status"),
+    ("enrol.token", "none", "token to join a fleet with, as `skerry enrol token` prints it"),
+    ("enrol.token_file", "none", "file with the token; it may appear later, such as on a boot partition"),
+    ("roots.proc", "/proc", "where the host's /proc is, for an agent in a container"),
+    ("roots.sys", "/sys", "where the host's /sys is"),
+    ("roots.rootfs", "/", "where the host's / is"),
+];
+
+/// Reads and checks the local file.
+///
+/// # Errors
+/// Every fault, also those of a file that cannot be read.
+pub fn read_local(path: &Path) -> Result<Local, Faults> {
+    let file = path.display().to_string();
+    let unreadable =
+        |problem| Faults { file: file.clone(), faults: vec![Fault { line: None, key: String::new(), problem }] };
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        unreadable(format!("cannot be read: {error}; check that it exists and that the agent's user may read it"))
+    })?;
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    parse(&file, &text, host.trim())
+}
+
+fn parse(file: &str, text: &str, host: &str) -> Result<Local, Faults> {
+    let fail = |faults| Faults { file: file.to_owned(), faults };
+    let document = skerry_yaml::read::<File>(text).map_err(|fault| fail(vec![fault]))?;
+    let (raw, places) = (document.value, document.places);
+    let File { node, data_dir, listen, enrol, roots, collect, logs, store, sync } = raw;
+    let sections = Sections { collect, logs, store, sync };
+    let mut faults = Vec::new();
+    let mut fault = |key: &str, problem: String| {
+        faults.push(Fault { line: places.line(key), key: key.to_owned(), problem });
+    };
+    let named = node.as_deref().unwrap_or(host).to_ascii_lowercase();
+    let parsed = match (&node, named.parse::<NodeId>()) {
+        (_, Ok(parsed)) => Some(parsed),
+        (Some(_), Err(error)) => {
+            fault("node", error.to_string());
+            None
+        }
+        (None, Err(error)) => {
+            fault("node", format!("is not set, and the host name will not do: {error}; name the node here"));
+            None
+        }
+    };
+    if !data_dir.is_absolute() {
+        fault("data_dir", format!("{} is not absolute: a path that begins with / is expected", data_dir.display()));
+    }
+    if !listen.ip().is_loopback() {
+        fault(
+            "listen",
+            format!(
+                "{} is not a loopback address: the local HTTP has no access control, so 127.0.0.1 or [::1] is expected",
+                listen.ip()
+            ),
+        );
+    }
+    if enrol.token.is_some() && enrol.token_file.is_some() {
+        fault("enrol", "token and token_file are both set: one of them is expected".into());
+    }
+    if let Some(Err(error)) = enrol.token.as_deref().map(|text| text.trim().parse::<skerry_seal::Token>()) {
+        fault("enrol.token", error.to_string());
+    }
+    faults.extend(sections.faults("", &places));
+    let FileRoots { proc, sys, rootfs } = roots;
+    match parsed {
+        Some(node) if faults.is_empty() => {
+            Ok(Local { node, data_dir, listen, enrol, roots: Roots { proc, sys, rootfs }, sections })
+        }
+        _ => Err(fail(faults)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn faults(text: &str) -> Vec<String> {
+        let told = parse("agent.yaml", text, "pi-4").unwrap_err().to_string();
+        told.lines().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn an_empty_file_is_the_default() {
+        let local = parse("agent.yaml", "", "PI-4").unwrap();
+        assert_eq!(local.node.as_str(), "pi-4");
+        assert_eq!(local.listen.port(), 9481);
+        assert_eq!(local.sections, Sections::default());
+    }
+
+    #[test]
+    fn sections_are_those_of_the_features() {
+        let local = parse("a", "logs:\n  files:\n    - name: app\n      paths: [/var/log/app.log]\n", "pi").unwrap();
+        assert_eq!(local.sections.logs.unwrap().files[0].name, "app");
+    }
+
+    #[test]
+    fn every_fault_has_file_line_and_key() {
+        let told = faults(
+            "node: 'Not a name'\ndata_dir: here\nlisten: 0.0.0.0:1\ncollect:\n  disable: [cpus]\nstore:\n  log_interval: 0s\nsync:\n  keepalive: 1s\n",
+        );
+        let keys = [
+            "1: node: ",
+            "2: data_dir: ",
+            "3: listen: ",
+            "5: collect.disable: ",
+            "7: store.log_interval: ",
+            "9: sync.keepalive: ",
+        ];
+        assert_eq!(told.len(), keys.len(), "{told:#?}");
+        for (told, key) in told.iter().zip(keys) {
+            assert!(told.starts_with(&format!("agent.yaml:{key}")), "{told}");
+        }
+    }
+
+    #[test]
+    fn units_types_and_unknown_keys_are_faults() {
+        for (text, line, word) in [
+            ("collect:\n  interval: 15\n", 2, "interval"),
+            ("collect:\n  interval: 15 sec\n", 2, "time span"),
+            ("store:\n  max_bytes: 1TB\n", 2, "size"),
+            ("nodes: x\n", 1, "nodes"),
+            ("listen: here\n", 1, "listen"),
+        ] {
+            let told = faults(text);
+            assert!(told[0].starts_with(&format!("agent.yaml:{line}: ")) && told[0].contains(word), "{text}: {told:?}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_named() {
+        let told = read_local(Path::new("/nowhere/agent.yaml")).unwrap_err().to_string();
+        assert!(told.starts_with("/nowhere/agent.yaml: cannot be read: "), "{told}");
+    }
+}

@@ -1,0 +1,29 @@
+//! The config reference of README.md.
+
+use super::local;
+use crate::{collect, logs, store, sync};
+use std::fmt::Write;
+
+/// The reference as Markdown: a table of the local file's own keys and one for each section.
+#[must_use]
+pub fn reference() -> String {
+    let sections: [(&str, &str, &[(&str, &str, &str)]); 5] = [
+        ("`agent.yaml` alone", "", local::REFERENCE),
+        ("`collect`: node metrics", "collect.", collect::REFERENCE),
+        ("`logs`: log inputs", "logs.", logs::REFERENCE),
+        ("`store`: the node's database", "", store::REFERENCE),
+        ("`sync`: the link to the fleet", "sync.", sync::REFERENCE),
+    ];
+    let mut text = String::new();
+    for (title, prefix, keys) in sections {
+        let _ = writeln!(text, "#### {title}\n\n| Key | Default | Meaning |\n|---|---|---|");
+        for (key, default, meaning) in keys {
+            let meaning = meaning.replace('|', "\\|");
+            let _ = writeln!(text, "| `{prefix}{key}` | {default} | {meaning} |");
+        }
+        text.push('\n');
+    }
+    text.truncate(text.trim_end().len());
+    text.push('\n');
+    text
+}
