@@ -58,7 +58,7 @@ fn series_and_types_are_node_exporters() {
         theirs.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' ')).collect();
     let theirs = series_of(&theirs);
     let mut collector = Collector::new(&Config::default(), Roots::default(), Clock::system()).unwrap();
-    let collected = collector.collect(UnixMillis(1));
+    let collected = collector.collect(UnixMillis(1), &[]);
     assert_eq!(collected.failures, []);
     let mut ours = BTreeSet::new();
     for observation in &collected.scrape.observations {

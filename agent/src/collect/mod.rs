@@ -21,16 +21,18 @@ mod sensors;
 mod sink;
 mod source;
 mod system;
+mod task;
 #[cfg(test)]
 mod tests;
 
 pub use config::{COLLECTORS, Config, Fault, REFERENCE};
 pub use source::{CollectError, Roots};
+pub use task::{CollectEnded, CollectTask};
 
 use crate::clock::Clock;
 use crate::data::{Collected, CollectorFailure};
 use sink::{Sink, gauge};
-use skerry_model::{MetricMeta, Scrape, UnixMillis};
+use skerry_model::{ContainerInfo, MetricMeta, Scrape, UnixMillis};
 use std::time::Instant;
 
 static DURATION: MetricMeta = gauge("node_scrape_collector_duration_seconds", "How long a collector took, in seconds.");
@@ -78,7 +80,7 @@ impl Collector {
     }
 
     /// One round: every value carries `now`. Blocks while it reads.
-    pub fn collect(&mut self, now: UnixMillis) -> Collected {
+    pub fn collect(&mut self, now: UnixMillis, _containers: &[ContainerInfo]) -> Collected {
         let mut sink = Sink::default();
         let mut failures = Vec::new();
         let mut outcomes = Vec::new();

@@ -48,7 +48,7 @@ fn tree() -> (tempfile::TempDir, Roots) {
 
 fn round(roots: Roots) -> Collected {
     let (clock, _) = Clock::manual(UnixMillis(1500));
-    Collector::new(&Config::default(), roots, clock).unwrap().collect(UnixMillis(1500))
+    Collector::new(&Config::default(), roots, clock).unwrap().collect(UnixMillis(1500), &[])
 }
 
 fn value(collected: &Collected, series: &str) -> Option<f64> {
@@ -176,14 +176,14 @@ fn faults_of_the_config_are_all_named() {
     let config = Config { disable: vec!["cpu".into()], ..Config::default() };
     let (_folder, roots) = tree();
     let (clock, _) = Clock::manual(UnixMillis(0));
-    let collected = Collector::new(&config, roots, clock).unwrap().collect(UnixMillis(0));
+    let collected = Collector::new(&config, roots, clock).unwrap().collect(UnixMillis(0), &[]);
     assert_eq!(value(&collected, "node_cpu_seconds_total{cpu=\"0\",mode=\"user\"}"), None);
 }
 
 #[test]
 fn this_machine_is_collected_without_failures() {
     let mut collector = Collector::new(&Config::default(), Roots::default(), Clock::system()).unwrap();
-    let collected = collector.collect(UnixMillis(1));
+    let collected = collector.collect(UnixMillis(1), &[]);
     assert_eq!(collected.failures, []);
     assert!(collected.scrape.observations.len() > 100, "{} series", collected.scrape.observations.len());
 }

@@ -4,10 +4,13 @@ use super::local;
 use crate::{collect, logs, store, sync};
 use std::fmt::Write;
 
+/// Key, default and meaning of each setting of a section.
+type Keys = &'static [(&'static str, &'static str, &'static str)];
+
 /// The reference as Markdown: a table of the local file's own keys and one for each section.
 #[must_use]
 pub fn reference() -> String {
-    let sections: [(&str, &str, &[(&str, &str, &str)]); 5] = [
+    let sections: [(&str, &str, Keys); 5] = [
         ("`agent.yaml` alone", "", local::REFERENCE),
         ("`collect`: node metrics", "collect.", collect::REFERENCE),
         ("`logs`: log inputs", "logs.", logs::REFERENCE),

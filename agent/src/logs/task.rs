@@ -57,7 +57,7 @@ impl LogInputs {
     /// [`TailError`] if the reader or the receiver ended first.
     pub async fn run(
         self,
-        mut containers: watch::Receiver<Vec<ContainerInfo>>,
+        mut containers: watch::Receiver<Arc<Vec<ContainerInfo>>>,
         out: mpsc::Sender<LogInput>,
         clock: Clock,
         stop: CancellationToken,
@@ -67,7 +67,7 @@ impl LogInputs {
         while !stop.is_cancelled() {
             // A closed list stays as it was last.
             if containers.has_changed().unwrap_or(false) {
-                tailer.set_containers(containers.borrow_and_update().clone());
+                tailer.set_containers(containers.borrow_and_update().to_vec());
             }
             let clock = clock.clone();
             let round = tokio::task::spawn_blocking(move || {

@@ -56,6 +56,8 @@ pub struct Facts {
     pub time_trusted: bool,
     /// What somebody should look at.
     pub problems: Vec<String>,
+    /// What waits for acknowledgement, per stream.
+    pub backlog: Vec<BacklogReport>,
     /// Resident memory.
     pub rss_bytes: u64,
     /// Size of the database.
@@ -147,7 +149,7 @@ impl<B: Backlog> SyncTask<B> {
         loop {
             let now = self.clock.mono();
             if now >= status_at {
-                self.send_status(&outbox);
+                self.send_status();
                 status_at = now + STATUS_EVERY;
             }
             self.perform(&mut outbox).await;
@@ -289,13 +291,11 @@ impl<B: Backlog> SyncTask<B> {
         }
     }
 
-    fn send_status(&self, outbox: &Outbox) {
+    fn send_status(&self) {
         let facts = (self.facts)();
-        let backlog =
-            StreamKind::ALL.map(|stream| BacklogReport { stream, waiting: outbox.waiting(stream), oldest: None });
         let report = StatusReport {
             at: self.clock.wall(),
-            backlog: backlog.to_vec(),
+            backlog: facts.backlog,
             configs: facts.configs,
             rss_bytes: facts.rss_bytes,
             db_bytes: facts.db_bytes,

@@ -3,6 +3,7 @@
 use super::*;
 use crate::clock::Clock;
 use crate::logs::{LogInputs, TailError};
+use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -13,7 +14,7 @@ async fn a_slow_receiver_holds_the_files_and_nothing_is_dropped() {
     let inputs = LogInputs::new(&rig.config, Vec::new()).unwrap();
     let stats = inputs.stats();
     let (out, mut taken) = mpsc::channel(1);
-    let (_list, containers) = watch::channel(Vec::new());
+    let (_list, containers) = watch::channel(Arc::default());
     let stop = CancellationToken::new();
     let run = tokio::spawn(inputs.run(containers, out, Clock::manual(UnixMillis(WALL_MS)).0, stop.clone()));
     let mut lines = Vec::new();
@@ -35,7 +36,7 @@ async fn it_ends_with_an_error_when_the_store_has_ended() {
     let inputs = LogInputs::new(&rig.config, Vec::new()).unwrap();
     let (out, taken) = mpsc::channel(1);
     drop(taken);
-    let (_list, containers) = watch::channel(Vec::new());
+    let (_list, containers) = watch::channel(Arc::default());
     let run = inputs.run(containers, out, Clock::manual(UnixMillis(WALL_MS)).0, CancellationToken::new());
     assert!(matches!(run.await, Err(TailError::StoreEnded)));
 }

@@ -1,0 +1,66 @@
+//! The local HTTP, on loopback: metrics for scrapers, health for supervisors, status for people.
+//!
+//! Everything shown is read from [`Vitals`]; nothing here changes anything, so it needs no access control beyond the
+//! loopback address.
+
+mod status;
+
+pub use status::{Ready, Status};
+
+use crate::exposition::{self, Format};
+use crate::vitals::Vitals;
+use axum::Json;
+use axum::Router;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+/// Serves until `stop`.
+///
+/// # Errors
+/// The system's, where the listener fails.
+pub async fn run(listener: TcpListener, vitals: Vitals, stop: CancellationToken) -> std::io::Result<()> {
+    axum::serve(listener, router(vitals)).with_graceful_shutdown(async move { stop.cancelled().await }).await
+}
+
+fn router(vitals: Vitals) -> Router {
+    Router::new()
+        .route("/", get(index))
+        .route("/metrics", get(metrics))
+        .route("/healthz", get(healthz))
+        .route("/readyz", get(readyz))
+        .route("/status", get(status))
+        .with_state(vitals)
+}
+
+async fn index() -> &'static str {
+    "Skerry agent\n\n/metrics   Prometheus text or OpenMetrics\n/healthz   whether the process lives\n/readyz    whether it does its work\n/status    how it is, as JSON\n"
+}
+
+/// The newest round of collection.
+async fn metrics(State(vitals): State<Vitals>, headers: HeaderMap) -> Response {
+    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let format = Format::wanted(accept);
+    let scrape = vitals.latest.borrow().clone();
+    ([(header::CONTENT_TYPE, format.media_type())], exposition::write(&scrape.observations, format)).into_response()
+}
+
+async fn healthz() -> &'static str {
+    "ok\n"
+}
+
+async fn readyz(State(vitals): State<Vitals>) -> Response {
+    let ready = Ready::of(&vitals);
+    let code = if ready.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (code, Json(ready)).into_response()
+}
+
+async fn status(State(vitals): State<Vitals>) -> Json<Status> {
+    Json(Status::of(&vitals))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,209 @@
+//! The agent's command line and lifecycle.
+
+use anyhow::Context;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use skerry_agent::api::Status;
+use skerry_agent::clock::Clock;
+use skerry_agent::config::{Local, read_document, read_local, reference};
+use skerry_agent::http;
+use skerry_agent::wiring::{self, Exit, Process};
+use std::io::Write;
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+/// Longest pause between a run that failed and the next one.
+const PAUSE_MAX: Duration = Duration::from_secs(60);
+/// Blocking threads: one round of collection, one of the log inputs, two readers of the store, name resolution.
+const BLOCKING_THREADS_MAX: usize = 6;
+
+/// Collects, keeps and ships what a node measures and logs, and obeys signed configs alone.
+#[derive(Parser)]
+#[command(name = "skerry-agent", version, about, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the agent until SIGTERM or SIGINT; SIGHUP reads the file again.
+    Run(ConfigArg),
+    /// Check a config file: agent.yaml, or a NodeConfig (a file with `kind:`).
+    CheckConfig {
+        /// The file.
+        file: PathBuf,
+    },
+    /// Show how the agent on this machine is.
+    Status {
+        #[command(flatten)]
+        config: ConfigArg,
+        /// Address of its local HTTP; taken from the config file where it is not given.
+        #[arg(long)]
+        address: Option<SocketAddr>,
+        /// Output format.
+        #[arg(short, long, value_enum, default_value = "text")]
+        output: Output,
+    },
+    /// Print the reference of all config keys, as Markdown.
+    ConfigReference,
+}
+
+#[derive(Args)]
+struct ConfigArg {
+    /// The agent's config file.
+    #[arg(long, env = "SKERRY_CONFIG", default_value = "/etc/skerry/agent.yaml")]
+    config: PathBuf,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Output {
+    Text,
+    Json,
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Run(args) => run(&args.config),
+        Command::CheckConfig { file } => check(&file),
+        Command::Status { config, address, output } => status(&config.config, address, output),
+        Command::ConfigReference => print(&reference()),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn print(text: &str) -> anyhow::Result<()> {
+    std::io::stdout().write_all(text.as_bytes()).context("standard output")
+}
+
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(BLOCKING_THREADS_MAX)
+        .thread_keep_alive(Duration::from_secs(60))
+        .build()
+        .context("start the runtime")
+}
+
+fn run(file: &Path) -> anyhow::Result<()> {
+    log_to_stderr();
+    let local = read_local(file)?;
+    // Bound once: the address lasts as long as the process.
+    let listener = TcpListener::bind(local.listen)
+        .with_context(|| format!("cannot listen on {}; is another agent running?", local.listen))?;
+    listener.set_nonblocking(true).context("the local HTTP")?;
+    let process =
+        Process { clock: Clock::system(), listener, stop: CancellationToken::new(), reload: Arc::new(Notify::new()) };
+    let runtime = runtime()?;
+    let outcome = runtime.block_on(async {
+        tokio::spawn(signals(process.stop.clone(), process.reload.clone()));
+        runs(file, local, &process).await
+    });
+    // A blocking read that hangs, such as of a dead network file system, does not keep the process.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    outcome
+}
+
+/// Run after run, until the agent is stopped.
+async fn runs(file: &Path, mut local: Local, process: &Process) -> anyhow::Result<()> {
+    let mut pause = Duration::from_secs(1);
+    let mut first = true;
+    loop {
+        match wiring::run(&local, process).await {
+            Ok(Exit::Stop) => return Ok(()),
+            Ok(Exit::Reload) => pause = Duration::from_secs(1),
+            // A first start that fails is a matter for whoever started the agent.
+            Err(error) if first => return Err(error),
+            Ok(Exit::Failed) => {}
+            Err(error) => tracing::error!(error = format!("{error:#}"), "the agent could not begin anew"),
+        }
+        first = false;
+        match read_local(file) {
+            Ok(read) if read.listen == local.listen && read.data_dir == local.data_dir => local = read,
+            Ok(_) => tracing::warn!("listen and data_dir change with a restart of the process alone; the file waits"),
+            Err(faults) => tracing::error!(%faults, "the local file is not usable; what was read before counts"),
+        }
+        if pause > Duration::from_secs(1) {
+            tokio::select! {
+                () = process.stop.cancelled() => return Ok(()),
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+        pause = (pause * 2).min(PAUSE_MAX);
+    }
+}
+
+/// SIGTERM and SIGINT stop, the second time at once; SIGHUP reads the local file again.
+async fn signals(stop: CancellationToken, reload: Arc<Notify>) {
+    let handlers = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()), signal(SignalKind::hangup()));
+    let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)) = handlers else {
+        tracing::error!("signals cannot be handled; the agent can only be killed");
+        return;
+    };
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+            _ = hangup.recv() => {
+                reload.notify_one();
+                continue;
+            }
+        }
+        if stop.is_cancelled() {
+            std::process::exit(130);
+        }
+        stop.cancel();
+    }
+}
+
+/// `SKERRY_LOG` filters (default `info`), `SKERRY_LOG_FORMAT=json` gives one JSON object per line.
+fn log_to_stderr() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("SKERRY_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
+    if std::env::var("SKERRY_LOG_FORMAT").is_ok_and(|format| format == "json") {
+        builder.json().init();
+    } else {
+        builder.with_target(false).init();
+    }
+}
+
+fn check(file: &Path) -> anyhow::Result<()> {
+    let name = file.display().to_string();
+    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {name}"))?;
+    let is_document = text.lines().any(|line| line.starts_with("kind:") || line.starts_with("apiVersion:"));
+    if is_document {
+        let document = read_document(&name, &text, None)?;
+        print(&format!("{name}: a good NodeConfig for {}\n", document.metadata.name))
+    } else {
+        let local = read_local(file)?;
+        print(&format!("{name}: a good config for node {}\n", local.node))
+    }
+}
+
+fn status(file: &Path, address: Option<SocketAddr>, output: Output) -> anyhow::Result<()> {
+    let address = match address {
+        Some(address) => address,
+        None => read_local(file).context("the address of the agent; or give --address")?.listen,
+    };
+    let answer = runtime()?.block_on(http::get(&format!("http://{address}/status"), 1 << 20));
+    let answer = answer.context("is the agent running?")?;
+    match output {
+        Output::Json => print(&format!("{}\n", String::from_utf8_lossy(&answer.body))),
+        Output::Text => {
+            let status: Status = serde_json::from_slice(&answer.body).context("the agent's answer")?;
+            print(&status.text())
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! The agent's metrics about itself. They are collected, kept and shipped like all others.
+
+use crate::host;
+use crate::vitals::Vitals;
+use skerry_model::{LabelsBuilder, MetricKind, MetricMeta, Observation};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+type Row<'a> = (&'static MetricMeta, &'a [(&'a str, &'a str)], f64);
+
+macro_rules! metas {
+    ($($id:ident $kind:ident $name:literal $help:literal;)*) => {
+        $(static $id: MetricMeta = MetricMeta { name: $name, kind: MetricKind::$kind, help: $help };)*
+        /// Names of all metrics of this module.
+        #[cfg(test)]
+        const NAMES: &[&str] = &[$($name),*];
+    };
+}
+
+metas! {
+    BUILD Gauge "skerry_build_info" "Version of the agent; always 1.";
+    CPU Counter "process_cpu_seconds_total" "CPU time of the agent, in seconds.";
+    RSS Gauge "process_resident_memory_bytes" "Resident memory of the agent.";
+    VIRTUAL Gauge "process_virtual_memory_bytes" "Virtual memory of the agent.";
+    FDS Gauge "process_open_fds" "Open file descriptors of the agent.";
+    START Gauge "process_start_time_seconds" "Start of the agent, in seconds since 1970.";
+    DB Gauge "skerry_store_db_bytes" "Size of the node's database.";
+    WAL Gauge "skerry_store_wal_bytes" "Size of its write-ahead log.";
+    WRITTEN Counter "skerry_store_written_bytes_total" "Bytes written to the device.";
+    COMMITS Counter "skerry_store_commits_total" "Commits.";
+    FAILED Counter "skerry_store_failed_commits_total" "Commits that failed.";
+    SAMPLES Counter "skerry_store_samples_total" "Samples taken in.";
+    LINES Counter "skerry_store_log_lines_total" "Log records taken in.";
+    STORED Counter "skerry_store_block_bytes_total" "Bytes of committed blocks.";
+    CORRUPT Counter "skerry_store_corrupt_blocks_total" "Blocks that could not be read back.";
+    EVICTED Counter "skerry_store_evicted_blocks_total" "Blocks evicted, delivered or not.";
+    LOST Counter "skerry_store_lost_records_total" "Records that were evicted or unreadable before they were delivered.";
+    SERIES Gauge "skerry_store_series" "Active series.";
+    FACTOR Gauge "skerry_store_commit_factor" "How many times longer commits wait because the write budget runs short.";
+    BACKLOG Gauge "skerry_backlog" "Numbers that wait for acknowledgement: scrapes of metrics, blocks of logs and events.";
+    LOG_LINES Counter "skerry_logs_lines_total" "Log records read.";
+    LOG_BYTES Counter "skerry_logs_bytes_total" "Bytes of log records read.";
+    LOG_PARSE Counter "skerry_logs_parse_failures_total" "Lines that were not in their file's format and were kept raw.";
+    LOG_OVERSIZE Counter "skerry_logs_oversize_total" "Lines that were cut.";
+    LOG_ROTATIONS Counter "skerry_logs_rotations_total" "Files that were rotated by rename.";
+    LOG_TRUNCATIONS Counter "skerry_logs_truncations_total" "Files that were truncated or rewritten.";
+    LOG_LOST Counter "skerry_logs_lost_files_total" "Files that went away before they were read to their end.";
+    LOG_ERRORS Counter "skerry_logs_read_errors_total" "Failed attempts to open or read a file.";
+    LOG_OPEN Gauge "skerry_logs_files_open" "Log files held open.";
+    LOG_WAITING Gauge "skerry_logs_files_waiting" "Log files that wait because too many are open.";
+    LOG_UNREADABLE Gauge "skerry_logs_files_unreadable" "Log files that cannot be read.";
+    UP Gauge "skerry_sync_up" "Whether the fleet is reached.";
+    CONNECTS Counter "skerry_sync_connects_total" "Connections to the fleet that came up.";
+    FAILURES Counter "skerry_sync_failures_total" "Connections that ended, and attempts that failed.";
+    BATCHES Counter "skerry_sync_batches_sent_total" "Batches sent.";
+    BYTES Counter "skerry_sync_bytes_sent_total" "Bytes of batches sent.";
+    ACKS Counter "skerry_sync_acks_total" "Acknowledgements taken.";
+    REFUSED Counter "skerry_sync_refused_messages_total" "Messages from the fleet that could not be read.";
+    LOADS Counter "skerry_sync_load_errors_total" "Batches that could not be loaded.";
+    LAST_ACK Gauge "skerry_sync_last_ack_timestamp_seconds" "Time of the last acknowledgement; zero before the first.";
+    APPLIED Counter "skerry_config_applied_total" "Signed configs that passed their trial.";
+    ROLLED_BACK Counter "skerry_config_rolled_back_total" "Signed configs that failed their trial.";
+    DOC_REFUSED Counter "skerry_config_refused_total" "Documents refused, by code.";
+    VERSION Gauge "skerry_config_version" "Version of the signed config that runs, by stream.";
+    TRUSTED Gauge "skerry_time_trusted" "Whether the machine's clock is believed.";
+}
+
+/// The agent's metrics now.
+#[must_use]
+pub fn observe(vitals: &Vitals) -> Vec<Observation> {
+    let (usage, entries) = (host::usage(), vitals.board.read());
+    let store = vitals.store.borrow().clone();
+    let (logs, sync) = (&vitals.logs, &vitals.sync);
+    let atomic = |number: &AtomicU64| number.load(Ordering::Relaxed) as f64;
+    let build = [("version", env!("CARGO_PKG_VERSION")), ("arch", std::env::consts::ARCH)];
+    let rows: [Row<'_>; 40] = [
+        (&BUILD, &build, 1.0),
+        (&CPU, &[], usage.cpu_seconds),
+        (&RSS, &[], usage.resident_bytes as f64),
+        (&VIRTUAL, &[], usage.virtual_bytes as f64),
+        (&FDS, &[], usage.open_fds as f64),
+        (&START, &[], usage.start_seconds),
+        (&DB, &[], store.db_bytes as f64),
+        (&WAL, &[], store.wal_bytes as f64),
+        (&WRITTEN, &[], store.written_bytes as f64),
+        (&COMMITS, &[], store.commits as f64),
+        (&FAILED, &[], store.failed_commits as f64),
+        (&SAMPLES, &[], store.samples as f64),
+        (&LINES, &[], store.log_lines as f64),
+        (&STORED, &[("stream", "metrics")], store.sample_bytes_stored as f64),
+        (&STORED, &[("stream", "logs")], store.log_bytes_stored as f64),
+        (&CORRUPT, &[], store.corrupt_blocks as f64),
+        (&EVICTED, &[], store.evicted_blocks as f64),
+        (&LOST, &[], store.lost_records as f64),
+        (&SERIES, &[], store.series as f64),
+        (&FACTOR, &[], store.commit_factor),
+        (&LOG_LINES, &[], logs.lines.value() as f64),
+        (&LOG_BYTES, &[], logs.bytes.value() as f64),
+        (&LOG_PARSE, &[], logs.parse_failures.value() as f64),
+        (&LOG_OVERSIZE, &[], logs.oversize.value() as f64),
+        (&LOG_ROTATIONS, &[], logs.rotations.value() as f64),
+        (&LOG_TRUNCATIONS, &[], logs.truncations.value() as f64),
+        (&LOG_LOST, &[], logs.lost_files.value() as f64),
+        (&LOG_ERRORS, &[], logs.read_errors.value() as f64),
+        (&LOG_OPEN, &[], logs.files_open.value() as f64),
+        (&LOG_WAITING, &[], logs.files_waiting.value() as f64),
+        (&LOG_UNREADABLE, &[], logs.files_unreadable.value() as f64),
+        (&CONNECTS, &[], atomic(&sync.connects)),
+        (&FAILURES, &[], atomic(&sync.failures)),
+        (&BATCHES, &[], atomic(&sync.batches_sent)),
+        (&BYTES, &[], atomic(&sync.bytes_sent)),
+        (&ACKS, &[], atomic(&sync.acks)),
+        (&REFUSED, &[], atomic(&sync.refused)),
+        (&LOADS, &[], atomic(&sync.load_errors)),
+        (&LAST_ACK, &[], atomic(&sync.last_ack_ms) / 1000.0),
+        (&UP, &[], f64::from(u8::from(vitals.fleet_reached()))),
+    ];
+    let mut observations: Vec<Observation> = rows.into_iter().map(row).collect();
+    for backlog in &store.backlog {
+        observations.push(row((&BACKLOG, &[("stream", backlog.stream.as_str())], backlog.waiting as f64)));
+    }
+    observations.push(row((&APPLIED, &[], entries.configs_applied as f64)));
+    observations.push(row((&ROLLED_BACK, &[], entries.configs_rolled_back as f64)));
+    observations.push(row((&TRUSTED, &[], f64::from(u8::from(entries.time_trusted)))));
+    for (code, count) in &entries.refusals {
+        observations.push(row((&DOC_REFUSED, &[("code", code)], *count as f64)));
+    }
+    for config in &entries.configs {
+        observations.push(row((&VERSION, &[("stream", config.stream.as_str())], config.version as f64)));
+    }
+    observations
+}
+
+fn row((meta, labels, value): Row<'_>) -> Observation {
+    let builder = labels.iter().fold(LabelsBuilder::metric(meta.name), |b, (name, value)| b.label(name, *value));
+    Observation { meta, labels: builder.build(), value }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_follow_the_rules_and_stand_once() {
+        let distinct: std::collections::BTreeSet<_> = NAMES.iter().collect();
+        assert_eq!(distinct.len(), NAMES.len());
+        assert!(NAMES.iter().all(|name| name.starts_with("skerry_") || name.starts_with("process_")));
+    }
+}

@@ -1,0 +1,87 @@
+//! Everything that can be read about the running agent, in one place, for those who show it: its own metrics, the
+//! local HTTP, the status that goes to the fleet.
+
+use crate::board::Board;
+use crate::clock::Clock;
+use crate::host;
+use crate::logs::LogStats;
+use crate::store::Stats;
+use crate::sync::task::{Facts, SyncStats};
+use skerry_model::{Mono, NodeId, Scrape};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use tokio::sync::watch;
+
+/// Handles to what the features publish; cheap to clone.
+#[derive(Clone)]
+pub struct Vitals {
+    /// This node.
+    pub node: NodeId,
+    /// The fleet's name and endpoint, where the node has joined one.
+    pub fleet: Option<(String, String)>,
+    /// When this run began.
+    pub started: Mono,
+    /// Clocks.
+    pub clock: Clock,
+    /// What the features say.
+    pub board: Board,
+    /// The newest round of collection.
+    pub latest: watch::Receiver<Arc<Scrape>>,
+    /// The store's figures.
+    pub store: watch::Receiver<Arc<Stats>>,
+    /// The log inputs' figures.
+    pub logs: Arc<LogStats>,
+    /// The sync's figures.
+    pub sync: Arc<SyncStats>,
+}
+
+impl Vitals {
+    /// Whether the link is up and the fleet has answered.
+    #[must_use]
+    pub fn fleet_reached(&self) -> bool {
+        self.sync.ready.load(Ordering::Relaxed)
+    }
+
+    /// What keeps the agent from being well; nothing when all is. `needs_fleet`: whether reaching the fleet counts.
+    #[must_use]
+    pub fn unwell(&self, needs_fleet: bool) -> Option<String> {
+        if self.board.read().last_round.is_none() {
+            return Some("no round of collection has ended yet".into());
+        }
+        if let Some(error) = &self.store.borrow().last_error {
+            return Some(error.clone());
+        }
+        (needs_fleet && !self.fleet_reached()).then(|| "the fleet is not reached".into())
+    }
+
+    /// What somebody should look at.
+    #[must_use]
+    pub fn problems(&self) -> Vec<String> {
+        let mut problems = self.board.read().problems();
+        problems.extend(self.store.borrow().last_error.clone());
+        problems.extend(self.logs.problems());
+        problems.truncate(16);
+        problems
+    }
+
+    /// What goes to the fleet.
+    #[must_use]
+    pub fn facts(&self) -> Facts {
+        let entries = self.board.read();
+        let store = self.store.borrow().clone();
+        let short = |mut text: String| {
+            text.truncate(text.floor_char_boundary(256));
+            text
+        };
+        Facts {
+            configs: entries.configs,
+            assignment: entries.assignment,
+            root_version: entries.root_version,
+            time_trusted: entries.time_trusted,
+            problems: self.problems().into_iter().map(short).collect(),
+            backlog: store.backlog.clone(),
+            rss_bytes: host::usage().resident_bytes,
+            db_bytes: store.db_bytes + store.wal_bytes,
+        }
+    }
+}
