@@ -1,6 +1,29 @@
 //! The Skerry fleet server and the admin CLI.
+//!
+//! ```text
+//!   nodes ── mqtt ── ingest ── store (what nodes sent)
+//!              ^        |
+//!              └ delivery ── control (nodes, tokens, signed documents), trust
+//!                               ^
+//!   browser, cli ── http ── api, console, enrol
+//! ```
+//!
+//! `wiring` alone knows everybody; the CLI speaks to the public API and to nothing else.
 
+pub mod api;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod console;
+pub mod control;
+pub mod delivery;
+pub mod enrol;
+pub mod http;
 pub mod ingest;
 pub mod mqtt;
 pub mod pki;
 pub mod store;
+#[cfg(test)]
+mod testkit;
+pub mod trust;
+pub mod wiring;

@@ -219,13 +219,13 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
     }
 
     async fn run(mut self, stop: &CancellationToken) {
-        tracing::info!(node = %self.who.node, session = %self.seat.session, peer = %self.who.peer, "node connected");
+        tracing::debug!(node = %self.who.node, session = %self.seat.session, peer = %self.who.peer, "session begins");
         let end = loop {
             if let Err(end) = self.turn(stop).await {
                 break end;
             }
         };
-        tracing::info!(node = %self.who.node, session = %self.seat.session, reason = end.reason.as_str(),
+        tracing::debug!(node = %self.who.node, session = %self.seat.session, reason = end.reason.as_str(),
             detail = %end.detail, "node disconnected");
         let Self { hub, mut wire, who, version, mut session, seat, announced, charge, .. } = self;
         let id = seat.session;

@@ -127,6 +127,30 @@ impl Stats {
         self.refused[why as usize].load(Ordering::Relaxed)
     }
 
+    /// Everything as Prometheus text.
+    #[must_use]
+    pub fn exposition(&self) -> String {
+        use std::fmt::Write;
+        let mut text = String::new();
+        let mut metric = |name: &str, kind: &str, help: &str, value: u64| {
+            let _ = writeln!(text, "# HELP skerry_fleet_mqtt_{name} {help}\n# TYPE skerry_fleet_mqtt_{name} {kind}");
+            let _ = writeln!(text, "skerry_fleet_mqtt_{name} {value}");
+        };
+        metric("sessions", "gauge", "Sessions that stand now.", self.connected());
+        metric("connections_total", "counter", "Sessions that were accepted.", self.connections());
+        metric("messages_received_total", "counter", "Messages taken from nodes.", self.messages_in());
+        metric("messages_sent_total", "counter", "Messages written to nodes.", self.messages_out());
+        metric("received_bytes_total", "counter", "MQTT bytes read.", self.bytes_in());
+        metric("sent_bytes_total", "counter", "MQTT bytes written.", self.bytes_out());
+        let _ = writeln!(text, "# HELP skerry_fleet_mqtt_refused_total What was refused, by reason.");
+        let _ = writeln!(text, "# TYPE skerry_fleet_mqtt_refused_total counter");
+        for why in Refusal::ALL {
+            let (reason, count) = (why.as_str(), self.refused(why));
+            let _ = writeln!(text, "skerry_fleet_mqtt_refused_total{{reason=\"{reason}\"}} {count}");
+        }
+        text
+    }
+
     pub(super) fn refuse(&self, why: Refusal) {
         add(&self.refused[why as usize], 1);
     }

@@ -1,0 +1,107 @@
+//! The HTTP API: what the CLI, the console and scripts speak to.
+//!
+//! JSON in and out, times as Unix milliseconds in fields named `*_ms`. Everything below `/api/v1` but enrolment wants
+//! the API token. An error is a status and `{"error":{"code","message"}}`: the code is stable, the message says what
+//! to do next, and the cause goes to the log.
+//!
+//! Invariants:
+//! - The token is compared as a SHA-256, in constant time; it is in no log and no answer.
+//! - A request's body is bounded, and so is every answer but the live view, which goes while somebody reads it.
+
+mod access;
+mod documents;
+mod enrol;
+mod error;
+mod logs;
+mod nodes;
+mod operations;
+mod query;
+mod tokens;
+pub mod view;
+
+pub use access::Access;
+pub use error::ApiError;
+pub use nodes::{node_detail, node_views};
+pub use operations::Requests;
+
+use crate::control::Control;
+use crate::delivery::Delivery;
+use crate::enrol::Enrolment;
+use crate::ingest::{Asks, Counters, Liveness, WallClock};
+use crate::mqtt::{Admission, Stats};
+use crate::store::Store;
+use crate::trust::Trust;
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::routing::{delete, get, post};
+use std::sync::Arc;
+
+/// Largest body of a request: an envelope has at most 256 KiB.
+const BODY_BYTES_MAX: usize = 512 * 1024;
+
+/// What the handlers work with; cheap to clone.
+#[derive(Clone)]
+pub struct Fleet {
+    /// Nodes, tokens, documents.
+    pub control: Control,
+    /// What nodes sent.
+    pub store: Store,
+    /// Root documents.
+    pub trust: Trust,
+    /// Who is there.
+    pub liveness: Liveness,
+    /// Questions to nodes.
+    pub asks: Asks,
+    /// Hands documents to nodes.
+    pub delivery: Delivery,
+    /// Takes nodes in.
+    pub enrolment: Enrolment,
+    /// Whose connections are cut.
+    pub admission: Admission,
+    /// Who may use the API.
+    pub access: Access,
+    /// Intake's counters.
+    pub counters: Arc<Counters>,
+    /// The transport's counters.
+    pub mqtt: Arc<Stats>,
+    /// What is counted of the API itself.
+    pub requests: Arc<Requests>,
+    /// Whether browsers reach the console over TLS.
+    pub is_https: bool,
+    /// Wall time.
+    pub wall: WallClock,
+}
+
+/// All routes of the API.
+pub fn router(fleet: Fleet) -> Router {
+    let guarded = Router::new()
+        .route("/nodes", get(nodes::list))
+        .route("/nodes/{node}", get(nodes::show))
+        .route("/nodes/{node}/approve", post(nodes::approve))
+        .route("/nodes/{node}/revoke", post(nodes::revoke))
+        .route("/nodes/{node}/events", get(nodes::events))
+        .route("/nodes/{node}/losses", get(nodes::losses))
+        .route("/nodes/{node}/logs", get(logs::read))
+        .route("/nodes/{node}/logs/follow", get(logs::follow))
+        .route("/query", get(query::query).post(query::query_form))
+        .route("/configs", get(documents::streams).post(documents::add_config))
+        .route("/configs/{kind}/{name}", get(documents::revisions))
+        .route("/assignments", post(documents::add_assignment))
+        .route("/assignments/{node}", get(documents::assignment))
+        .route("/roots", post(documents::add_root))
+        .route("/trust", get(documents::trust))
+        .route("/tokens", get(tokens::list).post(tokens::add))
+        .route("/tokens/{id}", delete(tokens::remove))
+        .route_layer(axum::middleware::from_fn_with_state(fleet.clone(), access::bearer));
+    Router::new()
+        .nest("/api/v1", guarded)
+        .route("/api/v1/enrol", post(enrol::enrol))
+        .route("/metrics", get(operations::metrics))
+        .route("/healthz", get(operations::healthz))
+        .route("/readyz", get(operations::readyz))
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .with_state(fleet)
+}
+
+#[cfg(test)]
+mod tests;

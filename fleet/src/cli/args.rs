@@ -1,0 +1,254 @@
+//! The command line.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use skerry_model::{NodeId, Span, StreamName};
+use skerry_seal::TokenId;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// Runs a Skerry fleet: enrols nodes, signs what they obey, shows what they sent.
+#[derive(Debug, Parser)]
+#[command(name = "skerry", version, about, arg_required_else_help = true)]
+pub struct Cli {
+    /// The admin folder [default: $SKERRY_HOME, else ~/.config/skerry].
+    #[arg(long, global = true)]
+    pub(super) dir: Option<PathBuf>,
+    /// Output format.
+    #[arg(short, long, global = true, value_enum, default_value = "table")]
+    pub(super) output: Format,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+/// How an answer is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    Table,
+    Wide,
+    Json,
+    Yaml,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Make a fleet: CA, admin keys, root document, and the server's config.
+    Init(InitArgs),
+    /// Let nodes join.
+    #[command(subcommand)]
+    Enrol(EnrolCommand),
+    /// Sign which config streams a node follows, and its labels.
+    Assign(AssignArgs),
+    /// Shut a node out: its connection ends and its key is refused for ever.
+    Revoke {
+        /// The node.
+        node: NodeId,
+        /// Do not ask.
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Sign a NodeConfig and send it to the nodes of its stream.
+    Apply(ApplyArgs),
+    /// Add a signature to a document that `apply --out` wrote.
+    Cosign {
+        /// The document.
+        file: PathBuf,
+        /// The key, a PKCS#8 file.
+        #[arg(long)]
+        key: PathBuf,
+    },
+    /// Send a signed document to the server.
+    Upload {
+        /// The document.
+        file: PathBuf,
+    },
+    /// Look at configs.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// List things.
+    #[command(subcommand)]
+    Get(GetCommand),
+    /// Tell all about one thing.
+    #[command(subcommand)]
+    Describe(DescribeCommand),
+    /// Print a node's log lines, oldest first.
+    Logs(LogsArgs),
+    /// Print what happened on a node, newest first.
+    Events {
+        /// The node.
+        node: NodeId,
+        /// Most rows.
+        #[arg(long, default_value_t = 50)]
+        limit: u32,
+    },
+    /// Print what is missing from a node, and why.
+    Losses {
+        /// The node.
+        node: NodeId,
+        /// Most rows.
+        #[arg(long, default_value_t = 50)]
+        limit: u32,
+    },
+    /// Evaluate a PromQL selector, such as 'node_load1' or 'node_load1{node="pi-4"}[5m]'.
+    Query {
+        /// The expression.
+        expression: String,
+        /// When: Unix seconds or RFC 3339 [default: now].
+        #[arg(long)]
+        time: Option<String>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct InitArgs {
+    /// Where the server's config, certificates and root document go; made if absent.
+    #[arg(long)]
+    pub(super) server_dir: PathBuf,
+    /// The fleet's id [default: 16 random hex digits].
+    #[arg(long)]
+    pub(super) fleet: Option<String>,
+    /// A name or address under which nodes reach the server; repeat it for several. The first one is told to nodes.
+    #[arg(long = "host", default_values = ["localhost", "127.0.0.1"])]
+    pub(super) hosts: Vec<String>,
+    /// Where the server listens for HTTP. Off loopback it speaks TLS with the fleet's own CA.
+    #[arg(long, default_value = "127.0.0.1:9480")]
+    pub(super) http: SocketAddr,
+    /// Where it listens for MQTT.
+    #[arg(long, default_value = "0.0.0.0:8883")]
+    pub(super) mqtt: SocketAddr,
+    /// Where the server keeps its data.
+    #[arg(long, default_value = "/var/lib/skerry")]
+    pub(super) data_dir: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum EnrolCommand {
+    /// Make a token that lets nodes join, and print it.
+    Token(TokenArgs),
+    /// List the tokens.
+    List,
+    /// Remove a token.
+    Revoke {
+        /// Its id.
+        id: TokenId,
+    },
+    /// Let a node join that waits.
+    Approve {
+        /// The node.
+        node: NodeId,
+        /// Do not ask.
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct TokenArgs {
+    /// How many nodes may join with it.
+    #[arg(long, default_value_t = 1)]
+    pub(super) uses: u32,
+    /// How long it may be used.
+    #[arg(long, default_value = "24h")]
+    pub(super) ttl: Span,
+    /// Nodes wait until `skerry enrol approve`.
+    #[arg(long)]
+    pub(super) approve: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct AssignArgs {
+    /// The node.
+    #[arg(required_unless_present = "all", conflicts_with = "all")]
+    pub(super) node: Option<NodeId>,
+    /// Every node that has joined and has no assignment yet.
+    #[arg(long)]
+    pub(super) all: bool,
+    /// A group that it belongs to; repeat it for several. Without any the node keeps those it has.
+    #[arg(long = "group")]
+    pub(super) groups: Vec<String>,
+    /// A label, as name=value; repeat it for several. Without any the node keeps those it has.
+    #[arg(long = "label")]
+    pub(super) labels: Vec<String>,
+    /// Keys to sign with [default: keys/assign-1.p8].
+    #[arg(long = "key")]
+    pub(super) keys: Vec<PathBuf>,
+    /// Do not ask.
+    #[arg(long)]
+    pub(super) yes: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ApplyArgs {
+    /// The NodeConfig.
+    #[arg(short, long)]
+    pub(super) file: PathBuf,
+    /// Keys to sign with [default: keys/config-1.p8]; several for m-of-n.
+    #[arg(long = "key")]
+    pub(super) keys: Vec<PathBuf>,
+    /// After this time no node adopts it, such as 30d.
+    #[arg(long)]
+    pub(super) expires_in: Option<Span>,
+    /// Lowest agent version that takes it, such as 0.2.0.
+    #[arg(long)]
+    pub(super) min_agent: Option<String>,
+    /// Check and show, but sign nothing.
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    /// Write the signed document to a file instead of sending it, for others to add their signature.
+    #[arg(long)]
+    pub(super) out: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ConfigCommand {
+    /// Print a config stream's newest revision, or another one.
+    Show {
+        /// The stream, such as group/edge or node/pi-4.
+        stream: StreamName,
+        /// The version [default: the newest].
+        #[arg(long)]
+        version: Option<u64>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum GetCommand {
+    /// Nodes with their state.
+    #[command(visible_alias = "node")]
+    Nodes,
+    /// Enrolment tokens.
+    #[command(visible_alias = "token")]
+    Tokens,
+    /// Config streams with their newest revision.
+    #[command(visible_alias = "config")]
+    Configs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum DescribeCommand {
+    /// One node.
+    Node {
+        /// Its name.
+        name: NodeId,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct LogsArgs {
+    /// The node.
+    pub(super) node: NodeId,
+    /// Go on with the lines that are written from now on.
+    #[arg(short, long)]
+    pub(super) follow: bool,
+    /// Only lines of this last span of time, such as 1h.
+    #[arg(long)]
+    pub(super) since: Option<Span>,
+    /// Only lines that contain this text.
+    #[arg(long)]
+    pub(super) grep: Option<String>,
+    /// Only lines with this label, as name=value; repeat it for several.
+    #[arg(long = "label")]
+    pub(super) labels: Vec<String>,
+    /// Most lines.
+    #[arg(long, default_value_t = 200)]
+    pub(super) limit: u32,
+}

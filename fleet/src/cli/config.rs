@@ -1,0 +1,157 @@
+//! Configs: sign and send one, look at what there is.
+
+use super::Session;
+use super::args::{ApplyArgs, Format};
+use super::assign::next;
+use super::output::{note, print, show as print_as};
+use super::sign::{PATH_CONFIGS, check, report, send};
+use super::table::table;
+use crate::api::view::{ConfigList, ConfigRevision, ConfigRevisions};
+use crate::clock::utc;
+use anyhow::{Context, bail};
+use serde::Deserialize;
+use skerry_model::{StreamName, UnixMillis};
+use skerry_seal::{AgentVersion, ConfigDoc, Revision, Role};
+use skerry_yaml::Fault;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// The parts of a NodeConfig that are checked here. What stands in `spec` is the agent's to judge, which it does
+/// before it adopts anything: `skerry-agent check-config FILE` says the same beforehand.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct Document {
+    api_version: String,
+    kind: String,
+    metadata: Metadata,
+    spec: BTreeMap<String, serde_json::Value>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Metadata {
+    name: String,
+    #[serde(default, rename = "labels")]
+    _labels: BTreeMap<String, String>,
+}
+
+pub(super) fn apply(session: &Session, args: &ApplyArgs) -> anyhow::Result<()> {
+    let text = std::fs::read_to_string(&args.file).with_context(|| format!("read {}", args.file.display()))?;
+    let stream = stream_of(&args.file, &text)?;
+    let min_agent = args.min_agent.as_deref().map_or(Ok(AgentVersion::ANY), str::parse)?;
+    let trust = session.client.trust(&session.home)?;
+    let known: Option<ConfigRevisions> = session.client.find(&format!("/configs/{stream}"))?;
+    let newest = known.as_ref().and_then(|known| known.revisions.first());
+    if newest.is_some_and(|newest| newest.body == text) && !args.dry_run {
+        note(&format!("{stream} has this content already; it is signed anew as the next version"));
+    }
+    let revision = next(newest.map(|newest| Revision::new(newest.epoch, newest.version)), &trust);
+    let doc = ConfigDoc {
+        fleet: session.home.fleet.clone(),
+        stream: stream.clone(),
+        revision,
+        issued: session.now,
+        not_after: args.expires_in.map(|span| session.now + span.0),
+        min_agent,
+        body: text.into_bytes(),
+        secrets: Vec::new(),
+    };
+    if args.dry_run {
+        return print(&format!("{}: would be signed as {stream} {revision}\n", args.file.display()));
+    }
+    let keys = session.home.keys(&args.keys, "config-1")?;
+    let envelope = doc.seal(&keys.iter().collect::<Vec<_>>())?;
+    if let Some(out) = &args.out {
+        std::fs::write(out, &envelope).with_context(|| format!("write {}", out.display()))?;
+        return print(&format!(
+            "{}: {stream} {revision}, signed by {}; add signatures with `skerry cosign`, send with `skerry upload`\n",
+            out.display(),
+            keys.iter().map(|key| key.id().to_string()).collect::<Vec<_>>().join(", ")
+        ));
+    }
+    check(&envelope, Role::Config, &trust)?;
+    report(&send(session, PATH_CONFIGS, &envelope)?)
+}
+
+/// Checks the frame of a document, and returns the stream that it names.
+fn stream_of(file: &Path, text: &str) -> anyhow::Result<StreamName> {
+    let name = file.display().to_string();
+    let document = skerry_yaml::read::<Document>(text).map_err(|fault| anyhow::anyhow!(fault.in_file(&name)))?;
+    let fault = |key: &str, problem: String| {
+        let line = document.places.line(key);
+        anyhow::anyhow!(Fault { line, key: key.to_owned(), problem }.in_file(&name))
+    };
+    let Document { api_version, kind, metadata, spec } = &document.value;
+    if api_version != "skerry.io/v1" {
+        return Err(fault("apiVersion", format!("{api_version:?} is unknown: skerry.io/v1 is expected")));
+    }
+    if kind != "NodeConfig" {
+        return Err(fault("kind", format!("{kind:?} is unknown: NodeConfig is expected")));
+    }
+    if spec.is_empty() {
+        return Err(fault("spec", "is empty: at least one section is expected".into()));
+    }
+    metadata.name.parse().map_err(|error: skerry_model::InvalidStreamName| fault("metadata.name", error.to_string()))
+}
+
+pub(super) fn list(session: &Session, format: Format) -> anyhow::Result<()> {
+    let list: ConfigList = session.client.get("/configs", &[])?;
+    print_as(format, &list, |_| {
+        let row = |config: &ConfigRevision| {
+            vec![
+                config.stream.clone(),
+                format!("{}.{}", config.epoch, config.version),
+                utc(UnixMillis(config.issued_ms)),
+                config.not_after_ms.map_or("never".into(), |at| utc(UnixMillis(at))),
+                config.signers.join(","),
+            ]
+        };
+        let rows: Vec<_> = list.configs.iter().map(row).collect();
+        table(&["STREAM", "REVISION", "SIGNED (UTC)", "EXPIRES", "SIGNERS"], &rows)
+    })
+}
+
+pub(super) fn show(session: &Session, stream: &StreamName, version: Option<u64>, format: Format) -> anyhow::Result<()> {
+    let found: ConfigRevisions = session.client.get(&format!("/configs/{stream}"), &[])?;
+    let wanted = match version {
+        None => found.revisions.first(),
+        Some(version) => found.revisions.iter().find(|config| config.version == version),
+    };
+    let Some(config) = wanted else {
+        let versions = found.revisions.iter().map(|c| c.version.to_string()).collect::<Vec<_>>().join(", ");
+        bail!("{stream} has no version {}; there are {versions}", version.unwrap_or_default());
+    };
+    print_as(format, config, |_| {
+        format!(
+            "# {} {}.{}, signed {} UTC by {}\n{}",
+            config.stream,
+            config.epoch,
+            config.version,
+            utc(UnixMillis(config.issued_ms)),
+            config.signers.join(", "),
+            config.body
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_are_checked_with_their_lines() {
+        let good = "apiVersion: skerry.io/v1\nkind: NodeConfig\nmetadata:\n  name: group/edge\nspec:\n  collect: {}\n";
+        let read = |text: &str| stream_of(Path::new("edge.yaml"), text);
+        assert_eq!(read(good).unwrap().as_str(), "group/edge");
+        for (from, to, told) in [
+            ("skerry.io/v1", "v2", "edge.yaml:1: apiVersion: "),
+            ("NodeConfig", "Deployment", "edge.yaml:2: kind: "),
+            ("group/edge", "edge", "edge.yaml:4: metadata.name: "),
+            ("metadata", "meta", "edge.yaml:3: "),
+            ("{}", "[", "edge.yaml:"),
+        ] {
+            let error = read(&good.replace(from, to)).unwrap_err().to_string();
+            assert!(error.starts_with(told), "{error}");
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! What nodes are and sent.
+
+use super::Session;
+use super::args::{Format, LogsArgs};
+use super::output::{note, print, show};
+use super::table::{facts, table};
+use crate::api::view::{EventList, LogList, LogView, LossList, NodeDetail, NodeList, NodeView};
+use crate::clock::{ago, utc};
+use anyhow::Context;
+use skerry_model::{NodeId, UnixMillis};
+
+/// Said when the live view is over.
+const FOLLOW_ENDED: &str = "the node ended the live view; start it again, or look at the stored lines without -f";
+
+pub(super) fn nodes(session: &Session, format: Format) -> anyhow::Result<()> {
+    let list: NodeList = session.client.get("/nodes", &[])?;
+    show(format, &list, |wide| {
+        let row = |view: &NodeView| {
+            let mut row = vec![
+                view.node.clone(),
+                state(view),
+                seen(view, session.now),
+                view.backlog.values().sum::<u64>().to_string(),
+                view.samples.to_string(),
+                view.log_lines.to_string(),
+                view.losses.to_string(),
+                configs(view),
+            ];
+            if wide {
+                row.push(view.agent_version.clone().unwrap_or_default());
+                row.push(view.labels.iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>().join(","));
+                row.push(view.fingerprint.clone());
+            }
+            row.push(view.problems.first().cloned().unwrap_or_default());
+            row
+        };
+        let rows: Vec<_> = list.nodes.iter().map(row).collect();
+        let mut head = vec!["NODE", "STATE", "SEEN", "BACKLOG", "SAMPLES", "LOG LINES", "LOSSES", "CONFIG"];
+        if wide {
+            head.extend(["AGENT", "LABELS", "FINGERPRINT"]);
+        }
+        head.push("PROBLEM");
+        table(&head, &rows)
+    })
+}
+
+pub(super) fn describe(session: &Session, node: &NodeId, format: Format) -> anyhow::Result<()> {
+    let detail: NodeDetail = session.client.get(&format!("/nodes/{node}"), &[("newest", "500".into())])?;
+    show(format, &detail, |_| {
+        let view = &detail.node;
+        let moment = |at: i64| format!("{} UTC", utc(UnixMillis(at)));
+        let pairs = |map: &std::collections::BTreeMap<String, String>| {
+            map.iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>().join(", ")
+        };
+        let backlog: Vec<_> = view.backlog.iter().map(|(stream, n)| format!("{stream} {n}")).collect();
+        let mut text = facts(&[
+            ("Node", Some(view.node.clone())),
+            ("State", Some(state(view))),
+            ("Last seen", Some(seen(view, session.now))),
+            ("Address", detail.peer.clone()),
+            ("Host", detail.host.as_ref().map(|h| format!("{} ({}, {})", h.hostname, h.os, h.arch))),
+            ("Kernel", detail.host.as_ref().map(|h| h.kernel.clone())),
+            ("CPUs", detail.host.as_ref().map(|h| h.cpus.to_string())),
+            ("Memory", detail.host.as_ref().map(|h| format!("{} MiB", h.memory_bytes >> 20))),
+            ("Agent", view.agent_version.clone()),
+            ("Agent memory", detail.rss_bytes.map(|bytes| format!("{} MiB", bytes >> 20))),
+            ("Agent database", detail.db_bytes.map(|bytes| format!("{} KiB", bytes >> 10))),
+            ("Clock trusted", detail.time_trusted.map(|yes| if yes { "yes" } else { "no" }.into())),
+            ("Fingerprint", Some(view.fingerprint.clone())),
+            ("Joined", detail.enrolled_ms.map(moment)),
+            ("Certificate until", detail.cert_not_after_ms.map(moment)),
+            (
+                "Assignment",
+                detail.assignment.as_ref().map(|a| format!("{}.{}: {}", a.epoch, a.version, a.streams.join(", "))),
+            ),
+            ("Labels", detail.assignment.as_ref().map(|a| pairs(&a.labels))),
+            ("Configs", Some(configs(view))),
+            ("Backlog", Some(backlog.join(", "))),
+            ("Batches", Some(view.batches.to_string())),
+            ("Samples", Some(view.samples.to_string())),
+            ("Log lines", Some(view.log_lines.to_string())),
+            ("Losses", Some(view.losses.to_string())),
+            ("Problems", Some(view.problems.join("; "))),
+        ]);
+        let events: Vec<_> =
+            detail.events.iter().map(|e| vec![utc(UnixMillis(e.at_ms)), e.kind.clone(), e.text.clone()]).collect();
+        text.push_str("\nNewest events:\n");
+        text.push_str(&table(&["TIME (UTC)", "KIND", "WHAT"], &events));
+        text.push_str(&format!("\n{} series; `skerry query` reads them.\n", detail.newest.len()));
+        text
+    })
+}
+
+pub(super) fn events(session: &Session, node: &NodeId, limit: u32, format: Format) -> anyhow::Result<()> {
+    let list: EventList = session.client.get(&format!("/nodes/{node}/events"), &[("limit", limit.to_string())])?;
+    show(format, &list, |_| {
+        let rows: Vec<_> =
+            list.events.iter().map(|e| vec![utc(UnixMillis(e.at_ms)), e.kind.clone(), e.text.clone()]).collect();
+        table(&["TIME (UTC)", "KIND", "WHAT"], &rows)
+    })
+}
+
+pub(super) fn losses(session: &Session, node: &NodeId, limit: u32, format: Format) -> anyhow::Result<()> {
+    let list: LossList = session.client.get(&format!("/nodes/{node}/losses"), &[("limit", limit.to_string())])?;
+    show(format, &list, |_| {
+        let row = |loss: &crate::api::view::LossView| {
+            vec![
+                loss.stream.clone(),
+                loss.reason.clone(),
+                loss.count.map_or("unknown".into(), |n| n.to_string()),
+                utc(UnixMillis(loss.from_ms)),
+                utc(UnixMillis(loss.to_ms)),
+                loss.source.clone(),
+            ]
+        };
+        let rows: Vec<_> = list.losses.iter().map(row).collect();
+        table(&["STREAM", "REASON", "RECORDS", "FROM (UTC)", "TO", "SOURCE"], &rows)
+    })
+}
+
+pub(super) fn logs(session: &Session, args: &LogsArgs, format: Format) -> anyhow::Result<()> {
+    let node = &args.node;
+    let mut query = vec![("limit".to_owned(), args.limit.to_string())];
+    if let Some(since) = args.since {
+        let from = i64::try_from(since.0.as_millis()).unwrap_or(i64::MAX);
+        query.push(("from_ms".into(), session.now.0.saturating_sub(from).to_string()));
+    }
+    if let Some(text) = &args.grep {
+        query.push(("contains".into(), text.clone()));
+    }
+    for label in &args.labels {
+        let (name, value) =
+            label.split_once('=').with_context(|| format!("label {label:?}: name=value is expected"))?;
+        query.push((format!("label.{name}"), value.to_owned()));
+    }
+    // The live view begins before the stored lines are read, so that none falls between them; one that is in both is
+    // shown twice, which the reader of a tail can see.
+    let live = if args.follow { Some(session.client.lines(&format!("/nodes/{node}/logs/follow"))?) } else { None };
+    let query: Vec<(&str, String)> = query.iter().map(|(key, value)| (key.as_str(), value.clone())).collect();
+    let list: LogList = session.client.get(&format!("/nodes/{node}/logs"), &query)?;
+    if live.is_none() && matches!(format, Format::Json | Format::Yaml) {
+        return show(format, &list, |_| String::new());
+    }
+    print(&list.records.iter().map(|record| line(record, format)).collect::<String>())?;
+    if list.more && live.is_none() {
+        note(&format!("there are older lines; --limit {} was reached", args.limit));
+    }
+    let Some(live) = live else { return Ok(()) };
+    for text in live {
+        let text = text.context("the live view broke off")?;
+        if text.is_empty() {
+            continue;
+        }
+        if let Some(skipped) = text.strip_prefix("{\"skipped\":").and_then(|rest| rest.strip_suffix('}')) {
+            note(&format!(
+                "{skipped} lines left out here: they come faster than they are shown; all of them are stored"
+            ));
+            continue;
+        }
+        let record: LogView = serde_json::from_str(&text).context("a line of the live view")?;
+        let matches = args.grep.as_ref().is_none_or(|wanted| record.line.contains(wanted))
+            && args.labels.iter().all(|label| {
+                label.split_once('=').is_some_and(|(name, value)| record.labels.get(name).is_some_and(|v| v == value))
+            });
+        if matches {
+            print(&line(&record, format))?;
+        }
+    }
+    note(FOLLOW_ENDED);
+    Ok(())
+}
+
+/// One record: JSON as it came, else time and text, with its source where the output may be wide.
+fn line(record: &LogView, format: Format) -> String {
+    if format == Format::Json {
+        return serde_json::to_string(record).map(|text| text + "\n").unwrap_or_default();
+    }
+    let text: String = record.line.chars().map(|c| if c.is_control() && c != '\t' { ' ' } else { c }).collect();
+    let at = utc(UnixMillis(record.at_ms));
+    if format == Format::Wide {
+        let labels = record.labels.iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>().join(",");
+        return format!("{at}  {labels}  {text}\n");
+    }
+    format!("{at}  {text}\n")
+}
+
+pub(super) fn query(session: &Session, expression: &str, time: Option<&str>, format: Format) -> anyhow::Result<()> {
+    let mut asked = vec![("query", expression.to_owned())];
+    asked.extend(time.map(|time| ("time", time.to_owned())));
+    let answer: serde_json::Value = session.client.get("/query", &asked)?;
+    for warning in answer["warnings"].as_array().into_iter().flatten() {
+        note(&format!("warning: {}", warning.as_str().unwrap_or_default()));
+    }
+    show(format, &answer, |_| {
+        let mut rows = Vec::new();
+        for series in answer["data"]["result"].as_array().into_iter().flatten() {
+            let name = metric(&series["metric"]);
+            let single = series["value"].as_array().map(|pair| vec![pair.clone()]);
+            let many =
+                series["values"].as_array().map(|pairs| pairs.iter().filter_map(|p| p.as_array().cloned()).collect());
+            for pair in single.or(many).into_iter().flatten() {
+                #[expect(clippy::cast_possible_truncation, reason = "a time in milliseconds")]
+                let at = pair.first().and_then(serde_json::Value::as_f64).map(|s| utc(UnixMillis((s * 1000.0) as i64)));
+                let value = pair.get(1).and_then(|value| value.as_str()).unwrap_or_default().to_owned();
+                rows.push(vec![value, at.unwrap_or_default(), name.clone()]);
+            }
+        }
+        table(&["VALUE", "TIME (UTC)", "SERIES"], &rows)
+    })
+}
+
+/// A series as PromQL writes it.
+fn metric(labels: &serde_json::Value) -> String {
+    let mut name = String::new();
+    let mut pairs = Vec::new();
+    for (label, value) in labels.as_object().into_iter().flatten() {
+        let value = value.as_str().unwrap_or_default();
+        if label == "__name__" {
+            value.clone_into(&mut name);
+        } else {
+            pairs.push(format!("{label}={value:?}"));
+        }
+    }
+    format!("{name}{{{}}}", pairs.join(","))
+}
+
+fn state(view: &NodeView) -> String {
+    if view.state == "approved" { view.reach.clone() } else { view.state.clone() }
+}
+
+fn seen(view: &NodeView, now: UnixMillis) -> String {
+    view.last_seen_ms.map_or_else(|| "never".into(), |at| format!("{} ago", ago(now, UnixMillis(at))))
+}
+
+fn configs(view: &NodeView) -> String {
+    view.configs.iter().map(|c| format!("{} {}.{}", c.stream, c.epoch, c.version)).collect::<Vec<_>>().join(", ")
+}

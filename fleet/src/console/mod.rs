@@ -1,0 +1,136 @@
+//! The web console: plain pages made on the server, without a script.
+//!
+//! A page shows what the API says and nothing else, and comes anew every five seconds. Whoever has no cookie is asked
+//! for the API token once.
+//!
+//! Invariants:
+//! - Every text that came from a node is escaped by the template engine.
+//! - The content security policy forbids scripts, frames and foreign sources altogether.
+//! - No page changes anything, so there is nothing that another site could make a browser do.
+
+mod pages;
+#[cfg(test)]
+mod tests;
+
+use crate::api::{Access, ApiError, Fleet, node_detail, node_views};
+use crate::store::LogQuery;
+use askama::Template;
+use axum::Router;
+use axum::extract::{Form, Path, Query, Request, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::middleware::{Next, from_fn};
+use axum::response::{Html, IntoResponse, Redirect, Response};
+use axum::routing::get;
+use pages::{LoginPage, MessagePage, NodePage, NodesPage};
+use serde::Deserialize;
+use skerry_model::{NodeId, UnixMillis};
+
+/// Newest values on a node's page.
+const NEWEST_SHOWN: usize = 2_000;
+/// Log lines on a node's page.
+const LINES_SHOWN: usize = 100;
+/// What pages may do: show themselves, with their own style.
+const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; frame-ancestors 'none'; \
+                      base-uri 'none'";
+
+#[derive(Deserialize)]
+struct Login {
+    token: Option<String>,
+}
+
+/// All pages.
+pub fn router(fleet: Fleet) -> Router {
+    Router::new()
+        .route("/", get(nodes))
+        .route("/nodes/{node}", get(node))
+        .route("/login", get(login).post(login_form))
+        .route("/style.css", get(style))
+        .layer(from_fn(guarded))
+        .with_state(fleet)
+}
+
+/// Puts the headers on every page.
+async fn guarded(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
+}
+
+async fn style() -> Response {
+    let kind = [(header::CONTENT_TYPE, "text/css; charset=utf-8"), (header::CACHE_CONTROL, "max-age=3600")];
+    (kind, include_str!("../../templates/style.css")).into_response()
+}
+
+/// `?token=` is for the address that a tool prints: the token goes into the cookie and out of the address bar.
+async fn login(State(fleet): State<Fleet>, Query(login): Query<Login>) -> Response {
+    match login.token {
+        Some(token) => enter(&fleet, token.trim()),
+        None => page(StatusCode::OK, &LoginPage { wrong: false }),
+    }
+}
+
+async fn login_form(State(fleet): State<Fleet>, Form(login): Form<Login>) -> Response {
+    enter(&fleet, login.token.unwrap_or_default().trim())
+}
+
+fn enter(fleet: &Fleet, token: &str) -> Response {
+    if !fleet.access.admits(token) {
+        return page(StatusCode::UNAUTHORIZED, &LoginPage { wrong: true });
+    }
+    let cookie = Access::cookie(token, fleet.is_https);
+    ([(header::SET_COOKIE, cookie)], Redirect::to("/")).into_response()
+}
+
+async fn nodes(State(fleet): State<Fleet>, headers: HeaderMap) -> Response {
+    if !fleet.access.admits_cookie(&headers) {
+        return Redirect::to("/login").into_response();
+    }
+    match node_views(&fleet).await {
+        Ok(nodes) => page(StatusCode::OK, &NodesPage::new(nodes, (fleet.wall)())),
+        Err(error) => failed(&error),
+    }
+}
+
+async fn node(State(fleet): State<Fleet>, headers: HeaderMap, Path(name): Path<String>) -> Response {
+    if !fleet.access.admits_cookie(&headers) {
+        return Redirect::to("/login").into_response();
+    }
+    match node_page(&fleet, &name).await {
+        Ok(found) => page(StatusCode::OK, &found),
+        Err(error) => failed(&error),
+    }
+}
+
+async fn node_page(fleet: &Fleet, name: &str) -> Result<NodePage, ApiError> {
+    let detail = node_detail(fleet, name, NEWEST_SHOWN).await?;
+    let node: NodeId = name.parse().map_err(|_| ApiError::no_node(name))?;
+    let query = LogQuery {
+        node,
+        from: UnixMillis(i64::MIN),
+        to: UnixMillis(i64::MAX),
+        limit: LINES_SHOWN,
+        contains: None,
+        matchers: Vec::new(),
+        before: None,
+    };
+    let lines = fleet.store.logs(query).await?;
+    Ok(NodePage::new(detail, lines.rows, (fleet.wall)()))
+}
+
+fn failed(error: &ApiError) -> Response {
+    page(error.status(), &MessagePage { message: error.message().to_owned() })
+}
+
+fn page(status: StatusCode, template: &impl Template) -> Response {
+    match template.render() {
+        Ok(html) => (status, Html(html)).into_response(),
+        Err(error) => {
+            tracing::error!(%error, "a page could not be made");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
+}

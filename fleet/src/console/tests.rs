@@ -1,0 +1,48 @@
+use crate::testkit::{Kit, NOW};
+use axum::body::Body;
+use axum::http::{Request, Response, StatusCode, header};
+use http_body_util::BodyExt;
+use tower::ServiceExt;
+
+async fn get(kit: &Kit, path: &str, cookie: &str) -> Response<Body> {
+    let request = Request::get(path).header(header::COOKIE, cookie).body(Body::empty()).unwrap();
+    super::router(kit.fleet.clone()).oneshot(request).await.unwrap()
+}
+
+async fn text(response: Response<Body>) -> String {
+    String::from_utf8(response.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap()
+}
+
+#[tokio::test]
+async fn strangers_are_asked_for_the_token() {
+    let kit = Kit::new().await;
+    for path in ["/", "/nodes/a"] {
+        let response = get(&kit, path, "skerry_token=wrong").await;
+        assert_eq!(response.headers()[header::LOCATION], "/login", "{path}");
+    }
+    assert_eq!(get(&kit, "/login?token=wrong", "").await.status(), StatusCode::UNAUTHORIZED);
+    let entered = get(&kit, &format!("/login?token={}", kit.api_token), "").await;
+    assert_eq!(entered.headers()[header::LOCATION], "/");
+    let cookie = entered.headers()[header::SET_COOKIE].to_str().unwrap().to_owned();
+    assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Strict"), "{cookie}");
+    let page = get(&kit, "/", cookie.split(';').next().unwrap()).await;
+    let policy = page.headers()[header::CONTENT_SECURITY_POLICY].to_str().unwrap().to_owned();
+    assert!(policy.starts_with("default-src 'none'"), "{policy}");
+    assert!(text(page).await.contains("No node has joined yet"));
+}
+
+#[tokio::test]
+async fn what_comes_from_others_is_escaped() {
+    let kit = Kit::new().await;
+    let node = kit.joined("a").await;
+    let envelope = kit.assignment(&node, 1).await.seal(&[&kit.key("assign-1")]).unwrap();
+    kit.fleet.control.add_assignment(envelope, &kit.fleet.trust.current(), NOW).await.unwrap();
+    let cookie = format!("skerry_token={}", kit.api_token);
+    for path in ["/", "/nodes/a"] {
+        let page = text(get(&kit, path, &cookie).await).await;
+        assert!(page.contains("site=&#60;b&#62;here"), "{page}");
+        assert!(!page.contains("<b>here</b>"), "{page}");
+    }
+    let missing = get(&kit, "/nodes/nobody", &cookie).await;
+    assert_eq!(missing.status(), StatusCode::NOT_FOUND);
+}
