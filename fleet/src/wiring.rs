@@ -121,14 +121,13 @@ pub async fn run(config: Config, stop: CancellationToken, ready: impl FnOnce(Add
     ready(addresses);
     drop(fleet);
 
-    let mut failed = None;
-    tokio::select! {
-        () = stop.cancelled() => {}
-        ended = tasks.join_next() => {
-            failed = Some(ended.map_or("all parts", |ended| if ended.is_err() { "a part that panicked" } else { "a part" }));
-            stop.cancel();
-        }
-    }
+    let ended_first = tokio::select! {
+        // Told to stop, parts end too; that is no failure.
+        biased;
+        () = stop.cancelled() => false,
+        _ = tasks.join_next() => !stop.is_cancelled(),
+    };
+    stop.cancel();
     while tasks.join_next().await.is_some() {}
     intake_stop.cancel();
     if let Err(error) = intake.await {
@@ -142,10 +141,8 @@ pub async fn run(config: Config, stop: CancellationToken, ready: impl FnOnce(Add
     });
     threads.await.context("end the databases")?;
     tracing::info!("fleet server stopped");
-    match failed {
-        None => Ok(()),
-        Some(what) => anyhow::bail!("{what} of the server ended by itself; the log above has the cause"),
-    }
+    anyhow::ensure!(!ended_first, "a part of the server ended by itself; the log above has the cause");
+    Ok(())
 }
 
 /// Where nodes come in.

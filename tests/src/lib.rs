@@ -1,5 +1,6 @@
-//! What tests share: the deterministic simulation, a fleet on loopback, and a link that can be cut.
+//! What tests share: the deterministic simulation, a fleet on loopback, real processes, and a link that can be cut.
 
+pub mod lab;
 pub mod proxy;
 pub mod sim;
 pub mod site;

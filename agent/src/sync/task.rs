@@ -23,6 +23,8 @@ use tokio_util::sync::CancellationToken;
 
 /// How often a status is sent while nothing changes.
 const STATUS_EVERY: Duration = Duration::from_secs(60);
+/// Wait before a report that the backlog is gone.
+const STATUS_SOON: Duration = Duration::from_secs(1);
 /// Largest batch asked of the store: leaves room for the envelope within [`MESSAGE_BYTES_MAX`].
 const BATCH_BYTES_MAX: usize = MESSAGE_BYTES_MAX - (64 << 10);
 
@@ -146,11 +148,17 @@ impl<B: Backlog> SyncTask<B> {
         outbox.tips(tips.borrow_and_update().to_vec());
         let mut live = LiveView::default();
         let mut status_at = Mono(u64::MAX);
+        // What the last report said waits: once all of it is acknowledged, the next report comes soon, so that the
+        // centre does not show a backlog for a minute that was gone in a second.
+        let mut reported = 0;
         loop {
             let now = self.clock.mono();
             if now >= status_at {
-                self.send_status();
+                reported = self.send_status();
                 status_at = now + STATUS_EVERY;
+            } else if reported > 0 && outbox.is_ready() && StreamKind::ALL.iter().all(|s| outbox.waiting(*s) == 0) {
+                reported = 0;
+                status_at = status_at.min(now + STATUS_SOON);
             }
             self.perform(&mut outbox).await;
             self.stats.ready.store(outbox.is_ready(), Ordering::Relaxed);
@@ -291,8 +299,10 @@ impl<B: Backlog> SyncTask<B> {
         }
     }
 
-    fn send_status(&self) {
+    /// Reports, and says how much of it waits.
+    fn send_status(&self) -> u64 {
         let facts = (self.facts)();
+        let waiting = facts.backlog.iter().map(|stream| stream.waiting).sum();
         let report = StatusReport {
             at: self.clock.wall(),
             backlog: facts.backlog,
@@ -303,5 +313,6 @@ impl<B: Backlog> SyncTask<B> {
             problems: facts.problems,
         };
         self.publish(UpLeaf::Status, codec::encode(&Status::Alive(report)));
+        waiting
     }
 }
