@@ -6,10 +6,11 @@ use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 
 /// How long a request may take from connect to the last byte.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -47,6 +48,22 @@ pub async fn get(url: &str, bytes_max: usize) -> Result<Answer, HttpError> {
 /// [`HttpError`].
 pub async fn post(url: &str, content_type: &str, body: Vec<u8>, bytes_max: usize) -> Result<Answer, HttpError> {
     within(exchange(Method::POST, url, content_type, body, bytes_max), url).await
+}
+
+/// GET from a server on a unix socket.
+///
+/// # Errors
+/// [`HttpError`].
+pub async fn get_unix(socket: &Path, path: &str, bytes_max: usize) -> Result<Answer, HttpError> {
+    let shown = format!("{}{path}", socket.display());
+    let exchange = async {
+        let reach = |error| fail(format!("cannot reach {}: {error}", socket.display()));
+        let stream = UnixStream::connect(socket).await.map_err(reach)?;
+        let request = Request::get(path).header(hyper::header::HOST, "localhost").body(Full::new(Bytes::new()));
+        let request = request.map_err(|error| fail(format!("{path} is no path: {error}")))?;
+        talk(stream, request, &shown, bytes_max).await
+    };
+    within(exchange, &shown).await
 }
 
 async fn within(exchange: impl Future<Output = Result<Answer, HttpError>>, url: &str) -> Result<Answer, HttpError> {

@@ -6,6 +6,7 @@ pub mod board;
 pub mod clock;
 pub mod collect;
 pub mod config;
+pub mod containers;
 pub mod data;
 pub mod enrol;
 pub mod exposition;

@@ -16,6 +16,7 @@ use crate::board::Board;
 use crate::clock::Clock;
 use crate::collect::{CollectTask, Collector};
 use crate::config::{Effective, Local};
+use crate::containers::ContainersTask;
 use crate::data::LogInput;
 use crate::enrol::EnrolTask;
 use crate::identity::{self, Enrolment, Keys, Memory};
@@ -124,7 +125,8 @@ pub async fn run(local: &Local, process: &Process) -> anyhow::Result<Exit> {
     intake_tasks.spawn_fallible("collect", collect.run(intake.clone()));
     intake_tasks.spawn_fallible("logs", inputs.run(containers, logs_in, clock.clone(), intake.clone()));
     intake_tasks.spawn_fallible("forward", forward(logs_out, store.clone(), live.clone()));
-    drop(containers_in);
+    let containers = ContainersTask { config: effective.containers.clone(), found: containers_in };
+    intake_tasks.spawn("containers", containers.run(intake.clone()));
     let local_http = tokio::net::TcpListener::from_std(listener.try_clone()?).context("the local HTTP")?;
     tasks.spawn_fallible("api", api::run(local_http, vitals.clone(), shipping.clone()));
 

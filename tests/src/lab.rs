@@ -99,7 +99,11 @@ pub fn wait_for<T>(what: &str, mut condition: impl FnMut() -> anyhow::Result<T>)
 pub struct Running(Child);
 
 impl Running {
-    fn spawn(command: &mut Command, log: &Path) -> anyhow::Result<Self> {
+    /// Starts a program whose output goes to `log`.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub fn spawn(command: &mut Command, log: &Path) -> anyhow::Result<Self> {
         let log = File::options().append(true).create(true).open(log).context("the process's log file")?;
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).process_group(0);
         Ok(Self(command.spawn().with_context(|| format!("start {}", command.get_program().display()))?))

@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use skerry_model::Span;
 
 /// Every collector.
-pub const COLLECTORS: [&str; 16] = [
+pub const COLLECTORS: [&str; 17] = [
+    "containers",
     "cpu",
     "diskstats",
     "entropy",

@@ -1,8 +1,8 @@
 //! `/proc/stat`: processor time and the kernel's counters.
 
 use super::sink::{counter, gauge};
-use super::source::{CollectError, Roots, Text};
-use super::{Collect, Sink};
+use super::source::{CollectError, Text};
+use super::{Collect, Round, Sink};
 use skerry_model::MetricMeta;
 
 /// The unit of processor times: `USER_HZ`, which is 100 on every architecture that Linux shows it to.
@@ -18,8 +18,8 @@ static GUEST: MetricMeta =
 pub(super) struct Cpu;
 
 impl Collect for Cpu {
-    fn collect(&mut self, roots: &Roots, sink: &mut Sink) -> Result<(), CollectError> {
-        let text = Text::read(roots.proc.join("stat"))?;
+    fn collect(&mut self, round: &Round<'_>, sink: &mut Sink) -> Result<(), CollectError> {
+        let text = Text::read(round.roots.proc.join("stat"))?;
         let mut rows = Vec::new();
         for line in text.content.lines() {
             let mut words = line.split_ascii_whitespace();
@@ -59,8 +59,8 @@ static STAT: [(&str, MetricMeta); 6] = [
 pub(super) struct Stat;
 
 impl Collect for Stat {
-    fn collect(&mut self, roots: &Roots, sink: &mut Sink) -> Result<(), CollectError> {
-        let text = Text::read(roots.proc.join("stat"))?;
+    fn collect(&mut self, round: &Round<'_>, sink: &mut Sink) -> Result<(), CollectError> {
+        let text = Text::read(round.roots.proc.join("stat"))?;
         for (key, meta) in &STAT {
             for line in text.content.lines() {
                 let mut words = line.split_ascii_whitespace();

@@ -1,8 +1,8 @@
 //! `/proc/diskstats`: what block devices did (kernel documentation `admin-guide/iostats`).
 
 use super::sink::{counter, gauge};
-use super::source::{CollectError, Roots, Text};
-use super::{Collect, Sink};
+use super::source::{CollectError, Text};
+use super::{Collect, Round, Sink};
 use regex::Regex;
 use skerry_model::MetricMeta;
 
@@ -42,8 +42,8 @@ pub(super) struct Disks {
 }
 
 impl Collect for Disks {
-    fn collect(&mut self, roots: &Roots, sink: &mut Sink) -> Result<(), CollectError> {
-        let text = Text::read(roots.proc.join("diskstats"))?;
+    fn collect(&mut self, round: &Round<'_>, sink: &mut Sink) -> Result<(), CollectError> {
+        let text = Text::read(round.roots.proc.join("diskstats"))?;
         let mut rows = Vec::new();
         for line in text.content.lines() {
             let mut words = line.split_ascii_whitespace().skip(2);

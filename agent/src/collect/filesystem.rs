@@ -1,8 +1,8 @@
 //! Space and inodes of mounted file systems.
 
 use super::sink::gauge;
-use super::source::{CollectError, Roots, Text};
-use super::{Collect, Sink};
+use super::source::{CollectError, Text};
+use super::{Collect, Round, Sink};
 use regex::Regex;
 use rustix::fs::StatVfsMountFlags;
 use skerry_model::MetricMeta;
@@ -32,11 +32,11 @@ struct Mount {
 }
 
 impl Collect for Filesystems {
-    fn collect(&mut self, roots: &Roots, sink: &mut Sink) -> Result<(), CollectError> {
+    fn collect(&mut self, round: &Round<'_>, sink: &mut Sink) -> Result<(), CollectError> {
         // The first process sees the host's mounts also where the agent has a namespace of its own.
-        let text = match Text::read(roots.proc.join("1/mounts")) {
+        let text = match Text::read(round.roots.proc.join("1/mounts")) {
             Ok(text) => text,
-            Err(_) => Text::read(roots.proc.join("self/mounts"))?,
+            Err(_) => Text::read(round.roots.proc.join("self/mounts"))?,
         };
         let mut rows: Vec<Mount> = Vec::new();
         for line in text.content.lines() {
@@ -49,7 +49,7 @@ impl Collect for Filesystems {
             if self.mounts.is_match(&point) || self.types.is_match(fs_type) || rows.iter().any(is_known) {
                 continue;
             }
-            let path: PathBuf = roots.rootfs.join(point.trim_start_matches('/'));
+            let path: PathBuf = round.roots.rootfs.join(point.trim_start_matches('/'));
             let values = match rustix::fs::statvfs(&path) {
                 Ok(stat) => {
                     let unit = stat.f_frsize as f64;

@@ -1,8 +1,8 @@
 //! `/proc/meminfo` and the part of `/proc/vmstat` that tells of pressure.
 
 use super::sink::{gauge, untyped};
-use super::source::{CollectError, Roots, Text};
-use super::{Collect, Sink};
+use super::source::{CollectError, Text};
+use super::{Collect, Round, Sink};
 use skerry_model::MetricMeta;
 
 /// Every field that kernels from 3.10 to 6.18 write, sorted. A field that is not listed is left out.
@@ -84,8 +84,8 @@ static MEMINFO: [(&str, MetricMeta); 68] = [
 pub(super) struct Meminfo;
 
 impl Collect for Meminfo {
-    fn collect(&mut self, roots: &Roots, sink: &mut Sink) -> Result<(), CollectError> {
-        let text = Text::read(roots.proc.join("meminfo"))?;
+    fn collect(&mut self, round: &Round<'_>, sink: &mut Sink) -> Result<(), CollectError> {
+        let text = Text::read(round.roots.proc.join("meminfo"))?;
         for line in text.content.lines() {
             let (name, rest) = line.split_once(':').ok_or_else(|| text.fault(line, "NAME: NUMBER [kB]"))?;
             let Ok(at) = MEMINFO.binary_search_by(|(known, _)| known.cmp(&name)) else { continue };
@@ -117,8 +117,8 @@ static VMSTAT: [(&str, MetricMeta); 7] = [
 pub(super) struct Vmstat;
 
 impl Collect for Vmstat {
-    fn collect(&mut self, roots: &Roots, sink: &mut Sink) -> Result<(), CollectError> {
-        let text = Text::read(roots.proc.join("vmstat"))?;
+    fn collect(&mut self, round: &Round<'_>, sink: &mut Sink) -> Result<(), CollectError> {
+        let text = Text::read(round.roots.proc.join("vmstat"))?;
         for line in text.content.lines() {
             let mut words = line.split_ascii_whitespace();
             let name = words.next().unwrap_or_default();

@@ -1,5 +1,5 @@
-//! Node metrics under node_exporter's names, types, units and labels, so that the dashboards and rules that people
-//! have today work unchanged.
+//! Node metrics under node_exporter's names, container metrics under cAdvisor's, with their types, units and labels, so
+//! that the dashboards and rules that people have today work unchanged.
 //!
 //! Each collector reads a few files below [`Roots`] and turns them into observations. It fails alone: the others' values
 //! are kept, the failure is reported, and what the failing one had read so far is dropped, because half a collector's
@@ -10,6 +10,7 @@
 //! - Within one round a label set stands at most once, and all observations of a metric are adjacent.
 
 mod config;
+mod containers;
 mod cpu;
 mod disk;
 mod filesystem;
@@ -47,7 +48,17 @@ pub struct Collector {
 
 /// One collector.
 trait Collect: Send {
-    fn collect(&mut self, roots: &Roots, sink: &mut Sink) -> Result<(), CollectError>;
+    fn collect(&mut self, round: &Round<'_>, sink: &mut Sink) -> Result<(), CollectError>;
+}
+
+/// What a round of collection begins with.
+struct Round<'a> {
+    /// Where the kernel's files are.
+    roots: &'a Roots,
+    /// What the container runtimes say is there.
+    containers: &'a [ContainerInfo],
+    /// Wall time.
+    now: UnixMillis,
 }
 
 impl Collector {
@@ -57,7 +68,8 @@ impl Collector {
     /// Every [`Fault`] of the config.
     pub fn new(config: &Config, roots: Roots, clock: Clock) -> Result<Self, Vec<Fault>> {
         let filters = config.check()?;
-        let all: [(&'static str, Box<dyn Collect>); 16] = [
+        let all: [(&'static str, Box<dyn Collect>); 17] = [
+            ("containers", Box::new(containers::Containers)),
             ("cpu", Box::new(cpu::Cpu)),
             ("diskstats", Box::new(disk::Disks { exclude: filters.devices })),
             ("entropy", Box::new(system::Entropy)),
@@ -80,14 +92,15 @@ impl Collector {
     }
 
     /// One round: every value carries `now`. Blocks while it reads.
-    pub fn collect(&mut self, now: UnixMillis, _containers: &[ContainerInfo]) -> Collected {
+    pub fn collect(&mut self, now: UnixMillis, containers: &[ContainerInfo]) -> Collected {
+        let round = Round { roots: &self.roots, containers, now };
         let mut sink = Sink::default();
         let mut failures = Vec::new();
         let mut outcomes = Vec::new();
         for (name, collector) in &mut self.enabled {
             let before = sink.len();
             let began = self.clock.instant();
-            let outcome = collector.collect(&self.roots, &mut sink);
+            let outcome = collector.collect(&round, &mut sink);
             outcomes.push((*name, seconds_since(began, self.clock.instant()), outcome.is_ok()));
             if let Err(error) = outcome {
                 sink.truncate(before);

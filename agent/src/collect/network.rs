@@ -1,8 +1,8 @@
 //! `/proc/net/dev`: traffic of network interfaces.
 
 use super::sink::counter;
-use super::source::{CollectError, Roots, Text};
-use super::{Collect, Sink};
+use super::source::{CollectError, Text};
+use super::{Collect, Round, Sink};
 use skerry_model::MetricMeta;
 
 /// In the order of the file's columns.
@@ -29,9 +29,9 @@ static METAS: [MetricMeta; 16] = [
 pub(super) struct Devices;
 
 impl Collect for Devices {
-    fn collect(&mut self, roots: &Roots, sink: &mut Sink) -> Result<(), CollectError> {
+    fn collect(&mut self, round: &Round<'_>, sink: &mut Sink) -> Result<(), CollectError> {
         // Behind `self`, because `net` alone is the namespace of whatever thread reads it.
-        let text = Text::read(roots.proc.join("self/net/dev"))?;
+        let text = Text::read(round.roots.proc.join("self/net/dev"))?;
         let mut rows = Vec::new();
         for line in text.content.lines().skip(2) {
             let (device, rest) = line.split_once(':').ok_or_else(|| text.fault(line, "DEVICE: sixteen numbers"))?;

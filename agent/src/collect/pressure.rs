@@ -1,8 +1,8 @@
 //! `/proc/pressure`: how long tasks waited for a resource (kernel documentation `accounting/psi`).
 
 use super::sink::counter;
-use super::source::{CollectError, Roots, Text};
-use super::{Collect, Sink};
+use super::source::{CollectError, Text};
+use super::{Collect, Round, Sink};
 use skerry_model::MetricMeta;
 
 const MICROS_PER_SECOND: f64 = 1e6;
@@ -55,9 +55,9 @@ static METAS: [(&str, &str, MetricMeta); 5] = [
 pub(super) struct Pressure;
 
 impl Collect for Pressure {
-    fn collect(&mut self, roots: &Roots, sink: &mut Sink) -> Result<(), CollectError> {
+    fn collect(&mut self, round: &Round<'_>, sink: &mut Sink) -> Result<(), CollectError> {
         for (file, kind, meta) in &METAS {
-            let Some(text) = Text::optional(roots.proc.join("pressure").join(file))? else { continue };
+            let Some(text) = Text::optional(round.roots.proc.join("pressure").join(file))? else { continue };
             let Some(line) = text.content.lines().find(|line| line.starts_with(kind)) else { continue };
             let total = line.split_ascii_whitespace().find_map(|word| word.strip_prefix("total="));
             let micros = text.number(total, line, "total=MICROSECONDS")?;

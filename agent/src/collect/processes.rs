@@ -1,8 +1,8 @@
 //! How many processes and threads there are, and in which state.
 
 use super::sink::gauge;
-use super::source::{CollectError, Roots, Text, entries, file_name};
-use super::{Collect, Sink};
+use super::source::{CollectError, Text, entries, file_name};
+use super::{Collect, Round, Sink};
 use skerry_model::MetricMeta;
 use std::collections::BTreeMap;
 
@@ -16,9 +16,9 @@ static THREADS: MetricMeta = gauge("node_processes_threads", "Allocated threads 
 pub(super) struct Processes;
 
 impl Collect for Processes {
-    fn collect(&mut self, roots: &Roots, sink: &mut Sink) -> Result<(), CollectError> {
+    fn collect(&mut self, round: &Round<'_>, sink: &mut Sink) -> Result<(), CollectError> {
         let (mut pids, mut threads, mut states) = (0u32, 0.0, BTreeMap::<String, u32>::new());
-        for path in entries(&roots.proc)? {
+        for path in entries(&round.roots.proc)? {
             if !file_name(&path).bytes().all(|b| b.is_ascii_digit()) {
                 continue;
             }
@@ -35,7 +35,7 @@ impl Collect for Processes {
             pids += 1;
         }
         for (meta, file) in [(&MAX_PROCESSES, "sys/kernel/pid_max"), (&MAX_THREADS, "sys/kernel/threads-max")] {
-            if let Some(text) = Text::optional(roots.proc.join(file))? {
+            if let Some(text) = Text::optional(round.roots.proc.join(file))? {
                 sink.push(meta, &[], text.whole()?);
             }
         }

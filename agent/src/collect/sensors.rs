@@ -1,8 +1,8 @@
 //! Temperatures: thermal zones and hardware monitors.
 
 use super::sink::gauge;
-use super::source::{CollectError, Roots, Text, entries, file_name};
-use super::{Collect, Sink};
+use super::source::{CollectError, Text, entries, file_name};
+use super::{Collect, Round, Sink};
 use skerry_model::MetricMeta;
 use std::path::Path;
 
@@ -20,8 +20,8 @@ const FILES: [&str; 3] = ["input", "crit", "max"];
 pub(super) struct ThermalZones;
 
 impl Collect for ThermalZones {
-    fn collect(&mut self, roots: &Roots, sink: &mut Sink) -> Result<(), CollectError> {
-        for path in entries(&roots.sys.join("class/thermal"))? {
+    fn collect(&mut self, round: &Round<'_>, sink: &mut Sink) -> Result<(), CollectError> {
+        for path in entries(&round.roots.sys.join("class/thermal"))? {
             let name = file_name(&path);
             let Some(zone) = name.strip_prefix("thermal_zone") else { continue };
             // A zone whose sensor sleeps cannot be read; the others can.
@@ -42,9 +42,9 @@ struct Sensor {
 }
 
 impl Collect for Hwmon {
-    fn collect(&mut self, roots: &Roots, sink: &mut Sink) -> Result<(), CollectError> {
+    fn collect(&mut self, round: &Round<'_>, sink: &mut Sink) -> Result<(), CollectError> {
         let mut sensors = Vec::new();
-        for path in entries(&roots.sys.join("class/hwmon"))? {
+        for path in entries(&round.roots.sys.join("class/hwmon"))? {
             let chip = chip_name(&path);
             for file in entries(&path)? {
                 let name = file_name(&file);

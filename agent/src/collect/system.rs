@@ -1,8 +1,8 @@
 //! Load, time, names and small kernel figures.
 
 use super::sink::gauge;
-use super::source::{CollectError, Roots, Text};
-use super::{Collect, Sink};
+use super::source::{CollectError, Text};
+use super::{Collect, Round, Sink};
 use crate::clock::Clock;
 use skerry_model::MetricMeta;
 
@@ -16,8 +16,8 @@ static LOAD: [MetricMeta; 3] = [
 pub(super) struct LoadAverage;
 
 impl Collect for LoadAverage {
-    fn collect(&mut self, roots: &Roots, sink: &mut Sink) -> Result<(), CollectError> {
-        let text = Text::read(roots.proc.join("loadavg"))?;
+    fn collect(&mut self, round: &Round<'_>, sink: &mut Sink) -> Result<(), CollectError> {
+        let text = Text::read(round.roots.proc.join("loadavg"))?;
         let line = text.content.trim();
         let mut words = line.split_ascii_whitespace();
         for meta in &LOAD {
@@ -35,7 +35,7 @@ pub(super) struct Time {
 }
 
 impl Collect for Time {
-    fn collect(&mut self, _: &Roots, sink: &mut Sink) -> Result<(), CollectError> {
+    fn collect(&mut self, _: &Round<'_>, sink: &mut Sink) -> Result<(), CollectError> {
         sink.push(&TIME, &[], self.clock.wall().as_secs_f64());
         Ok(())
     }
@@ -47,10 +47,10 @@ static UNAME: MetricMeta = gauge("node_uname_info", "Labeled system information 
 pub(super) struct Uname;
 
 impl Collect for Uname {
-    fn collect(&mut self, roots: &Roots, sink: &mut Sink) -> Result<(), CollectError> {
+    fn collect(&mut self, round: &Round<'_>, sink: &mut Sink) -> Result<(), CollectError> {
         let uname = rustix::system::uname();
         let text = |part: &std::ffi::CStr| part.to_string_lossy().into_owned();
-        let domain = Text::optional(roots.proc.join("sys/kernel/domainname"))?;
+        let domain = Text::optional(round.roots.proc.join("sys/kernel/domainname"))?;
         let domain = domain.map_or_else(|| "(none)".to_owned(), |domain| domain.content.trim().to_owned());
         let (sysname, release, version) = (text(uname.sysname()), text(uname.release()), text(uname.version()));
         let (machine, nodename) = (text(uname.machine()), text(uname.nodename()));
@@ -76,9 +76,9 @@ static ENTROPY: [(&str, MetricMeta); 2] = [
 pub(super) struct Entropy;
 
 impl Collect for Entropy {
-    fn collect(&mut self, roots: &Roots, sink: &mut Sink) -> Result<(), CollectError> {
+    fn collect(&mut self, round: &Round<'_>, sink: &mut Sink) -> Result<(), CollectError> {
         for (file, meta) in &ENTROPY {
-            if let Some(text) = Text::optional(roots.proc.join("sys/kernel/random").join(file))? {
+            if let Some(text) = Text::optional(round.roots.proc.join("sys/kernel/random").join(file))? {
                 sink.push(meta, &[], text.whole()?);
             }
         }
@@ -93,8 +93,8 @@ static MAXIMUM: MetricMeta = gauge("node_filefd_maximum", "File descriptor stati
 pub(super) struct FileDescriptors;
 
 impl Collect for FileDescriptors {
-    fn collect(&mut self, roots: &Roots, sink: &mut Sink) -> Result<(), CollectError> {
-        let text = Text::read(roots.proc.join("sys/fs/file-nr"))?;
+    fn collect(&mut self, round: &Round<'_>, sink: &mut Sink) -> Result<(), CollectError> {
+        let text = Text::read(round.roots.proc.join("sys/fs/file-nr"))?;
         let line = text.content.trim();
         let mut words = line.split_ascii_whitespace();
         sink.push(&ALLOCATED, &[], text.number(words.next(), line, "three numbers")?);

@@ -172,7 +172,7 @@ fn faults_of_the_config_are_all_named() {
     let faults = config.faults();
     let keys: Vec<&str> = faults.iter().map(|fault| fault.key).collect();
     assert_eq!(keys, ["interval", "disable", "diskstats_devices_exclude"]);
-    assert!(faults[1].to_string().contains("one of cpu, diskstats"), "{}", faults[1]);
+    assert!(faults[1].to_string().contains("one of containers, cpu, diskstats"), "{}", faults[1]);
     let config = Config { disable: vec!["cpu".into()], ..Config::default() };
     let (_folder, roots) = tree();
     let (clock, _) = Clock::manual(UnixMillis(0));

@@ -1,6 +1,6 @@
 //! The sections that both kinds of file hold, and what comes of laying them over each other.
 
-use crate::{collect, logs, store, sync};
+use crate::{collect, containers, logs, store, sync};
 use serde::{Deserialize, Serialize};
 use skerry_yaml::{Fault, Places};
 
@@ -11,6 +11,9 @@ pub struct Sections {
     /// Node metrics.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub collect: Option<collect::Config>,
+    /// Container runtimes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub containers: Option<containers::Config>,
     /// Log inputs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub logs: Option<logs::Config>,
@@ -27,6 +30,8 @@ pub struct Sections {
 pub struct Effective {
     /// Node metrics.
     pub collect: collect::Config,
+    /// Container runtimes.
+    pub containers: containers::Config,
     /// Log inputs.
     pub logs: logs::Config,
     /// The node's database.
@@ -44,6 +49,9 @@ impl Sections {
         };
         if let Some(collect) = &self.collect {
             section("collect", collect.faults().into_iter().map(|f| (f.key.to_owned(), f.expected)).collect());
+        }
+        if let Some(containers) = &self.containers {
+            section("containers", containers.faults());
         }
         if let Some(logs) = &self.logs {
             section("logs", logs.faults());
@@ -68,8 +76,9 @@ impl Effective {
     pub fn of<'a>(layers: impl IntoIterator<Item = &'a Sections>) -> Self {
         let mut effective = Self::default();
         for layer in layers {
-            let Sections { collect, logs, store, sync } = layer.clone();
+            let Sections { collect, containers, logs, store, sync } = layer.clone();
             effective.collect = collect.unwrap_or(effective.collect);
+            effective.containers = containers.unwrap_or(effective.containers);
             effective.logs = logs.unwrap_or(effective.logs);
             effective.store = store.unwrap_or(effective.store);
             effective.sync = sync.unwrap_or(effective.sync);

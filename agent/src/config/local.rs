@@ -45,6 +45,7 @@ struct File {
     enrol: Enrol,
     roots: FileRoots,
     collect: Option<crate::collect::Config>,
+    containers: Option<crate::containers::Config>,
     logs: Option<crate::logs::Config>,
     store: Option<crate::store::Config>,
     sync: Option<crate::sync::Config>,
@@ -67,6 +68,7 @@ impl Default for File {
             enrol: Enrol::default(),
             roots: FileRoots::default(),
             collect: None,
+            containers: None,
             logs: None,
             store: None,
             sync: None,
@@ -112,8 +114,8 @@ fn parse(file: &str, text: &str, host: &str) -> Result<Local, Faults> {
     let fail = |faults| Faults { file: file.to_owned(), faults };
     let document = skerry_yaml::read::<File>(text).map_err(|fault| fail(vec![fault]))?;
     let (raw, places) = (document.value, document.places);
-    let File { node, data_dir, listen, enrol, roots, collect, logs, store, sync } = raw;
-    let sections = Sections { collect, logs, store, sync };
+    let File { node, data_dir, listen, enrol, roots, collect, containers, logs, store, sync } = raw;
+    let sections = Sections { collect, containers, logs, store, sync };
     let mut faults = Vec::new();
     let mut fault = |key: &str, problem: String| {
         faults.push(Fault { line: places.line(key), key: key.to_owned(), problem });

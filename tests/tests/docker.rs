@@ -1,0 +1,137 @@
+//! A real Docker engine of its own: its containers' metrics and log lines have to reach the centre with their names.
+//! Skipped, and said so, where no engine can be started.
+
+use anyhow::{Context, ensure};
+use skerry_tests::lab::{Binaries, Lab, Running, wait_for};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// An engine with its own socket and data.
+struct Engine {
+    socket: PathBuf,
+    daemon: Option<Running>,
+}
+
+impl Engine {
+    /// `None` where one cannot be had on this machine.
+    fn start(folder: &Path) -> anyhow::Result<Option<Self>> {
+        let dockerd = ["/usr/sbin/dockerd", "/usr/bin/dockerd"].into_iter().find(|path| Path::new(path).exists());
+        let (Some(dockerd), true) = (dockerd, rustix::process::getuid().is_root()) else { return Ok(None) };
+        let socket = folder.join("docker.sock");
+        let mut command = Command::new(dockerd);
+        command.arg("--host").arg(format!("unix://{}", socket.display()));
+        command.arg("--data-root").arg(folder.join("data")).arg("--exec-root").arg(folder.join("exec"));
+        command.arg("--pidfile").arg(folder.join("pid"));
+        command.args(["--bridge=none", "--iptables=false", "--ip6tables=false", "--storage-driver=vfs"]);
+        let log = folder.join("dockerd.log");
+        let mut daemon = Running::spawn(&mut command, &log)?;
+        let engine = wait_for("the engine", || {
+            ensure!(socket.exists() && !daemon.has_ended(), "no socket yet");
+            Ok(())
+        });
+        if engine.is_err() {
+            println!("dockerd did not start: {}", std::fs::read_to_string(&log).unwrap_or_default());
+            return Ok(None);
+        }
+        let engine = Self { socket, daemon: Some(daemon) };
+        wait_for("the engine to answer", || engine.docker(&["version"]).map(drop))?;
+        Ok(Some(engine))
+    }
+
+    fn docker(&self, args: &[&str]) -> anyhow::Result<String> {
+        let output = Command::new("docker")
+            .arg("--host")
+            .arg(format!("unix://{}", self.socket.display()))
+            .args(args)
+            .output()?;
+        ensure!(output.status.success(), "docker {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+    }
+
+    /// An image with nothing but busybox.
+    fn image(&self, folder: &Path) -> anyhow::Result<()> {
+        let root = folder.join("image/bin");
+        std::fs::create_dir_all(&root)?;
+        std::fs::copy("/bin/busybox", root.join("busybox"))
+            .context("busybox: install the Debian package busybox-static")?;
+        for applet in ["sh", "sleep", "seq"] {
+            std::os::unix::fs::symlink("busybox", root.join(applet))?;
+        }
+        let tar = folder.join("image.tar");
+        let packed = Command::new("tar").arg("-C").arg(folder.join("image")).arg("-cf").arg(&tar).arg(".").status()?;
+        ensure!(packed.success(), "tar failed");
+        self.docker(&["import", &tar.display().to_string(), "lines:1"]).map(drop)
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        // Asked to end, the engine ends its containerd too; killed, it would leave it behind.
+        if let Some(Err(error)) = self.daemon.take().map(Running::stop) {
+            println!("{error:#}");
+        }
+    }
+}
+
+#[test]
+fn containers_of_a_real_engine_reach_the_centre() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let engine_folder = folder.path().join("docker");
+    std::fs::create_dir_all(&engine_folder)?;
+    let Some(engine) = Engine::start(&engine_folder)? else {
+        println!("SKIPPED: needs root and the Debian package docker.io");
+        return Ok(());
+    };
+    engine.image(&engine_folder)?;
+    let script = "for n in $(seq 1 200); do echo \"from container $n\"; done; while true; do sleep 1; done";
+    let run = [
+        "run",
+        "--detach",
+        "--network=none",
+        "--name",
+        "web-1",
+        "--label",
+        "site=here",
+        "--memory",
+        "64m",
+        "lines:1",
+        "/bin/sh",
+        "-c",
+        script,
+    ];
+    let id = engine.docker(&run)?;
+
+    let mut lab = Lab::init(Binaries::build()?, folder.path())?;
+    lab.start_server()?;
+    let sections = format!(
+        "containers:\n  sockets: ['{}']\n  interval: 1s\ncollect:\n  interval: 1s\nstore:\n  log_interval: 1s\n",
+        engine.socket.display()
+    );
+    let mut node = lab.agent("pi-4", &sections)?;
+    lab.join(&mut node, "edge")?;
+
+    let lines = wait_for("the container's lines", || {
+        let list = lab.api("/nodes/pi-4/logs?limit=1000&label.container=web-1")?;
+        let records = list["records"].as_array().context("records")?.clone();
+        ensure!(records.len() >= 200, "{} of 200 lines", records.len());
+        Ok(records)
+    })?;
+    let text: Vec<&str> = lines.iter().filter_map(|record| record["line"].as_str()).collect();
+    let expected: Vec<String> = (1..=200).map(|n| format!("from container {n}")).collect();
+    assert_eq!(text, expected);
+    assert_eq!(lines[0]["labels"]["image"], "lines:1");
+
+    let series = wait_for("the container's metrics", || {
+        let answer = lab.api("/query?query=container_memory_usage_bytes%7Bname%3D%22web-1%22%7D")?;
+        let series = answer["data"]["result"][0].clone();
+        ensure!(series.is_object(), "{answer}");
+        Ok(series)
+    })?;
+    assert!(series["metric"]["id"].as_str().is_some_and(|path| path.contains(&id)), "{series}");
+    assert_eq!(series["metric"]["container_label_site"], "here");
+    let limit = lab.api("/query?query=container_spec_memory_limit_bytes%7Bname%3D%22web-1%22%7D")?;
+    assert_eq!(limit["data"]["result"][0]["value"][1], "67108864", "{limit}");
+    engine.docker(&["rm", "--force", "web-1"])?;
+    node.stop()?;
+    lab.stop_server()
+}
