@@ -30,7 +30,7 @@ impl Engine {
             Ok(())
         });
         if engine.is_err() {
-            println!("dockerd did not start: {}", std::fs::read_to_string(&log).unwrap_or_default());
+            eprintln!("dockerd did not start: {}", std::fs::read_to_string(&log).unwrap_or_default());
             return Ok(None);
         }
         let engine = Self { socket, daemon: Some(daemon) };
@@ -68,7 +68,7 @@ impl Drop for Engine {
     fn drop(&mut self) {
         // Asked to end, the engine ends its containerd too; killed, it would leave it behind.
         if let Some(Err(error)) = self.daemon.take().map(Running::stop) {
-            println!("{error:#}");
+            eprintln!("{error:#}");
         }
     }
 }
@@ -79,7 +79,7 @@ fn containers_of_a_real_engine_reach_the_centre() -> anyhow::Result<()> {
     let engine_folder = folder.path().join("docker");
     std::fs::create_dir_all(&engine_folder)?;
     let Some(engine) = Engine::start(&engine_folder)? else {
-        println!("SKIPPED: needs root and the Debian package docker.io");
+        eprintln!("SKIPPED: needs root and the Debian package docker.io");
         return Ok(());
     };
     engine.image(&engine_folder)?;

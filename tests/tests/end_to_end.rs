@@ -362,7 +362,7 @@ fn forged_foreign_and_old_configs_are_refused_and_told() -> anyhow::Result<()> {
         plant(&rig.lab, &planted, key, "group/edge", 900 + i64::try_from(n)?)?;
         rig.lab.start_server()?;
         let refused = rig.wait_event("config_refused", code);
-        refused.with_context(|| format!("{code}"))?;
+        refused.with_context(|| code.to_owned())?;
     }
     // An older one: the node has adopted version 2 by then.
     rig.lab.stop_server()?;

@@ -18,7 +18,7 @@ fn installed(program: &str) -> bool {
     let found = program.starts_with('/').then(|| Path::new(program).exists());
     let found = found.unwrap_or_else(|| Path::new("/usr/bin").join(program).exists());
     if !found {
-        println!("SKIPPED: {program} is missing; install the Debian packages mosquitto and mosquitto-clients");
+        eprintln!("SKIPPED: {program} is missing; install the Debian packages mosquitto and mosquitto-clients");
     }
     found
 }

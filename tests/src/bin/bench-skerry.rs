@@ -1,0 +1,56 @@
+//! `cargo bench-skerry NAME`: measures, beside a peer in the same run, and says which limits are met.
+
+use clap::{Parser, Subcommand};
+use skerry_tests::bench::{Report, footprint};
+use std::io::Write;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// Measure Skerry beside its peers.
+#[derive(Debug, Parser)]
+#[command(name = "cargo bench-skerry", arg_required_else_help = true)]
+struct Args {
+    /// Measure for a minute only: for trying it out, not for quoting.
+    #[arg(long, global = true)]
+    short: bool,
+    /// Print nothing but the JSON object.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    name: Name,
+}
+
+#[derive(Debug, Subcommand)]
+enum Name {
+    /// The agent's memory, CPU, disk and flash at 15 s, 500 series and 100 log lines a second, for ten minutes.
+    Footprint,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let say = |text: &str| {
+        if !args.json {
+            let _ = writeln!(std::io::stderr(), "{text}");
+        }
+    };
+    let outcome = match args.name {
+        Name::Footprint => footprint::run(Duration::from_secs(if args.short { 60 } else { 600 }), &say),
+    };
+    match outcome.and_then(|report| print(&report, args.json)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The table for people, and as last line the object for programs.
+fn print(report: &Report, only_json: bool) -> anyhow::Result<()> {
+    let mut out = std::io::stdout();
+    if !only_json {
+        out.write_all(report.table().as_bytes())?;
+    }
+    writeln!(out, "{}", serde_json::to_string(report)?)?;
+    Ok(())
+}
