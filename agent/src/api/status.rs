@@ -74,6 +74,9 @@ pub struct Fleet {
     pub endpoint: String,
     /// Whether it is reached now.
     pub connected: bool,
+    /// Why not.
+    #[serde(default)]
+    pub down_reason: Option<String>,
     /// Last acknowledgement, if any in this run.
     pub last_ack_ms: Option<u64>,
     /// Batches sent in this run.
@@ -128,6 +131,7 @@ impl Status {
                 name,
                 endpoint,
                 connected: vitals.fleet_reached(),
+                down_reason: vitals.sync.down_reason(),
                 last_ack_ms,
                 batches_sent: vitals.sync.batches_sent.load(Ordering::Relaxed),
             }),
@@ -170,7 +174,11 @@ impl Status {
         match &self.fleet {
             None => line("Fleet", "not joined; the node works alone".into()),
             Some(fleet) => {
-                let link = if fleet.connected { "connected" } else { "not reached; data is kept" };
+                let link = match &fleet.down_reason {
+                    _ if fleet.connected => "connected".to_owned(),
+                    Some(reason) => format!("not reached, data is kept: {reason}"),
+                    None => "not reached yet".to_owned(),
+                };
                 line("Fleet", format!("{} at {}, {link}", fleet.name, fleet.endpoint));
             }
         }

@@ -15,8 +15,8 @@ use skerry_wire::{
     MESSAGE_BYTES_MAX, PROTOCOL_VERSION, Status, StatusReport, StreamTip, Trust, UpLeaf, codec,
 };
 use std::future::Future;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -96,6 +96,21 @@ pub struct SyncStats {
     pub load_errors: AtomicU64,
     /// Wall time of the last acknowledgement in milliseconds; zero before the first.
     pub last_ack_ms: AtomicU64,
+    /// Why the link is down; `None` while it is up, and before the first attempt.
+    pub down: Mutex<Option<String>>,
+}
+
+impl SyncStats {
+    /// Why the link is down, for people.
+    #[must_use]
+    pub fn down_reason(&self) -> Option<String> {
+        self.down.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Notes how the link is; the state before.
+    fn note_down(&self, reason: Option<String>) -> Option<String> {
+        std::mem::replace(&mut *self.down.lock().unwrap_or_else(PoisonError::into_inner), reason)
+    }
 }
 
 /// The task's ends.
@@ -193,11 +208,12 @@ impl<B: Backlog> SyncTask<B> {
                 outbox.connected(now);
             }
             LinkEvent::Down(reason) => {
-                let first = self.stats.failures.fetch_add(1, Ordering::Relaxed) == 0;
-                if outbox.is_ready() || first {
-                    tracing::warn!(reason, "link down; data is kept and sent when it returns");
-                } else {
+                self.stats.failures.fetch_add(1, Ordering::Relaxed);
+                // Logged when it goes down and when the reason becomes another one, not at each attempt.
+                if self.stats.note_down(Some(reason.clone())).as_ref() == Some(&reason) {
                     tracing::debug!(reason, "link still down");
+                } else {
+                    tracing::warn!(reason, "link down; data is kept and sent when it returns");
                 }
                 outbox.disconnected();
                 live.clear();
@@ -209,6 +225,7 @@ impl<B: Backlog> SyncTask<B> {
                     let was_ready = outbox.is_ready();
                     outbox.acknowledged(&acks.acks, now);
                     if !was_ready {
+                        self.stats.note_down(None);
                         tracing::info!("fleet answered; sync begins");
                         *status_at = now;
                     }

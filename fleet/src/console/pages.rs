@@ -4,7 +4,7 @@ use crate::api::view::{NodeDetail, NodeView};
 use crate::clock::{ago, utc};
 use crate::store::LogRow;
 use askama::Template;
-use skerry_model::{Bytes, UnixMillis};
+use skerry_model::{Level, UnixMillis};
 use std::collections::BTreeMap;
 
 /// The list of nodes.
@@ -98,7 +98,7 @@ impl NodePage {
         let events = events.map(|e| (utc(UnixMillis(e.at_ms)), e.kind.clone(), e.text.clone())).collect();
         let line = |row: LogRow| LogLine {
             at: utc(row.record.at),
-            level: row.record.level.as_str().into(),
+            level: if row.record.level == Level::Unknown { "" } else { row.record.level.as_str() }.into(),
             source: source(&row),
             line: String::from_utf8_lossy(&row.record.line).into_owned(),
         };
@@ -121,7 +121,7 @@ fn facts(detail: &NodeDetail, now: UnixMillis) -> Vec<(&'static str, String)> {
     fact("from", detail.peer.clone());
     if let Some(host) = &detail.host {
         fact("host", Some(format!("{}, {}", host.hostname, host.os)));
-        let memory = Bytes(host.memory_bytes >> 20 << 20);
+        let memory = mib(host.memory_bytes);
         fact("machine", Some(format!("{}, {} CPUs, {memory}, Linux {}", host.arch, host.cpus, host.kernel)));
     }
     fact("agent", detail.node.agent_version.clone());
