@@ -20,6 +20,7 @@ pub mod delivery;
 pub mod enrol;
 pub mod http;
 pub mod ingest;
+pub mod intake;
 pub mod mqtt;
 pub mod pki;
 pub mod store;

@@ -159,8 +159,8 @@ impl Drop for AskHandle {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixture::node;
     use super::*;
+    use crate::intake::fixture::node;
     use crate::mqtt::Outbound;
     use skerry_wire::LiveLine;
 

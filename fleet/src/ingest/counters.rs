@@ -1,6 +1,6 @@
 //! What the intake counts about itself.
 
-use super::core::Verdict;
+use crate::intake::core::Verdict;
 use skerry_model::StreamKind;
 use std::collections::BTreeMap;
 use std::fmt::Write;

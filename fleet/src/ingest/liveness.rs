@@ -189,8 +189,8 @@ impl Liveness {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixture::{hello, node};
     use super::*;
+    use crate::intake::fixture::{hello, node};
 
     const T: UnixMillis = UnixMillis(1_000_000);
 

@@ -1,7 +1,7 @@
 //! Takes in what nodes send, exactly once.
 //!
 //! [`Ingest`] consumes what the transport delivers and gives each node a worker of its own, so that none waits for
-//! another. A batch is decided on by [`core`] within a transaction of the store, and acknowledged once that is
+//! another. A batch is decided on by [`crate::intake`] within a transaction of the store, and acknowledged once that is
 //! durable. Who is there stands in [`Liveness`]; answers of nodes go to whoever asked through [`Asks`].
 //!
 //! Invariants:
@@ -11,23 +11,15 @@
 //!   again what its outbox still has; no other node notices.
 
 mod asks;
-mod content;
-pub mod core;
 mod counters;
 mod liveness;
-mod memory;
 mod task;
 mod worker;
 
 #[cfg(test)]
-pub(crate) mod fixture;
-#[cfg(test)]
 mod task_tests;
-#[cfg(test)]
-mod tests;
 
 pub use asks::{AskError, AskHandle, Asks};
 pub use counters::Counters;
 pub use liveness::{LiveState, Liveness, NodeLive};
-pub use memory::MemoryLedger;
 pub use task::{Desired, Ingest, WallClock};

@@ -1,8 +1,8 @@
 //! The intake as a whole: transport events in, a real store, messages to nodes out.
 
-use super::fixture::{self, at, node};
 use super::*;
-use crate::ingest::core::Verdict;
+use crate::intake::core::Verdict;
+use crate::intake::fixture::{self, at, node};
 use crate::mqtt::{Done, Downlink, EndReason, Inbound, Outbound, SessionId};
 use crate::store::{Config, LogQuery, Store};
 use bytes::Bytes;

@@ -3,8 +3,8 @@
 //! Batches are handed to the store without waiting for the one before, so that one commit takes what has gathered;
 //! their outcomes come back in order, and all that are there at once are acknowledged in one message.
 
-use super::core::{EPOCHS_OPEN_MAX, Outcome, Verdict};
 use super::task::{Desired, Ingest};
+use crate::intake::core::{EPOCHS_OPEN_MAX, Outcome, Verdict};
 use crate::mqtt::Done;
 use crate::store::StoreError;
 use bytes::Bytes;

@@ -11,7 +11,7 @@ use super::seen::{self, SeenNode};
 use super::series::{self, Select, Selected};
 use super::stats::StoreStats;
 use super::writer::{Command, Writer};
-use crate::ingest::core::Outcome;
+use crate::intake::core::Outcome;
 use rusqlite::Connection;
 use skerry_model::{Labels, NodeId, Sample, StreamKind, UnixMillis};
 use skerry_wire::{Ack, Batch, Hello, StatusReport};

@@ -3,7 +3,7 @@
 use super::counts::{self, Delta};
 use super::events::{self, LossRow};
 use super::ranges;
-use crate::ingest::core::{Content, Ledger, LogRows, MetricRows, StreamKey, StreamState, Taken};
+use crate::intake::core::{Content, Ledger, LogRows, MetricRows, StreamKey, StreamState, Taken};
 use rusqlite::{Connection, OptionalExtension, params};
 use skerry_model::{Labels, LossReason, NodeId, Seq, SeriesId, StreamKind, TimeRange, UnixMillis};
 use skerry_wire::{EventKind, Gone};

@@ -1,6 +1,6 @@
 //! The fleet's data: what the nodes sent, in one SQLite file with one writer thread.
 //!
-//! The writer gathers what waits for it, decides on each batch with [`crate::ingest::core`] inside one transaction,
+//! The writer gathers what waits for it, decides on each batch with [`crate::intake::core`] inside one transaction,
 //! commits (write-ahead log, synchronous FULL), and only then answers. Readers have connections of their own and see
 //! whole commits. Blocks are kept as the nodes encoded them; a series' labels are kept once per node, so that its
 //! epochs read as one series.

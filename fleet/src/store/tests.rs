@@ -1,8 +1,8 @@
 //! The store on real files: what is committed reads back, across epochs, crashes and retention.
 
 use super::*;
-use crate::ingest::core::{Outcome, Verdict};
-use crate::ingest::fixture::{self, at, node};
+use crate::intake::core::{Outcome, Verdict};
+use crate::intake::fixture::{self, at, node};
 use proptest::prelude::*;
 use skerry_model::{Epoch, LossEntry, LossReason, Sample, Seq, SeriesId, Span, StreamKind, TimeRange, UnixMillis};
 use skerry_wire::{Batch, ConfigState, Event, EventKind};

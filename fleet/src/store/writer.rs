@@ -6,7 +6,7 @@ use super::ledger::{SqlLedger, node_id};
 use super::retention::{self, Retained, Tidied};
 use super::seen;
 use super::stats::StoreStats;
-use crate::ingest::core::{self, Outcome};
+use crate::intake::core::{self, Outcome};
 use rusqlite::{Connection, TransactionBehavior};
 use skerry_model::{NodeId, StreamKind, UnixMillis};
 use skerry_wire::{Ack, Batch, Body, Hello, StatusReport};

@@ -3,8 +3,8 @@
 use super::Summary;
 use super::node::{Node, value_of};
 use skerry_chunk::{Limits, LogBlock, MetricBlock};
-use skerry_fleet::ingest::MemoryLedger;
-use skerry_fleet::ingest::core::Content;
+use skerry_fleet::intake::MemoryLedger;
+use skerry_fleet::intake::core::Content;
 use skerry_model::{StreamKind, TimeRange};
 use skerry_wire::EventKind;
 use std::collections::BTreeMap;

@@ -2,7 +2,7 @@
 //! network that loses, repeats and cuts, and power cuts at both ends. One seed decides everything.
 //!
 //! What is real: [`skerry_agent::sync::outbox::Outbox`], [`skerry_wire::codec`], [`skerry_chunk`] and
-//! [`skerry_fleet::ingest::core`]. What is a model: the node store ([`node`]), which follows the same rules as the one
+//! [`skerry_fleet::intake::core`]. What is a model: the node store ([`node`]), which follows the same rules as the one
 //! on SQLite (what is committed when, what a power cut takes, a new metrics epoch after it), and the network.
 //!
 //! Checked at the end of every run, after faults have stopped and the links are up:

@@ -1,8 +1,8 @@
 //! The server: the real ingest core over its ledger in memory, committing in groups, losing what is not committed.
 
 use super::Summary;
-use skerry_fleet::ingest::MemoryLedger;
-use skerry_fleet::ingest::core::{self, Verdict};
+use skerry_fleet::intake::MemoryLedger;
+use skerry_fleet::intake::core::{self, Verdict};
 use skerry_model::{NodeId, StreamKind, UnixMillis};
 use skerry_wire::{Acks, Batch, Hello, MESSAGE_BYTES_MAX, codec};
 
