@@ -47,7 +47,7 @@ fn assert_part(mark: &str, expected: &str) {
 
 #[test]
 fn the_references_are_the_codes() {
-    assert_part("config-reference", &format!("{}", skerry_agent::config::reference()));
+    assert_part("config-reference", &skerry_agent::config::reference());
     let mut table = "| Key | Default | Meaning |\n|---|---|---|\n".to_owned();
     let retention = skerry_fleet::store::Config::REFERENCE.iter().map(|(k, d, m)| (format!("retention.{k}"), *d, *m));
     let own = skerry_fleet::config::REFERENCE.iter().map(|(k, d, m)| ((*k).to_owned(), *d, *m));
