@@ -2,6 +2,7 @@
 
 pub mod bench;
 pub mod lab;
+pub mod promqltest;
 pub mod proxy;
 pub mod sim;
 pub mod site;

@@ -4,10 +4,10 @@
 //! block, and place within it, so that lines of one source keep the order they were written in.
 
 use super::error::ReadError;
-use super::matcher::Matcher;
 use rusqlite::{Connection, params};
 use skerry_chunk::{Limits, LogReader};
 use skerry_model::{Epoch, LogRecord, NodeId, Seq, UnixMillis};
+use skerry_promql::Matcher;
 use std::collections::BTreeMap;
 
 /// Most records one query brings.

@@ -3,10 +3,10 @@
 use super::error::ReadError;
 use super::events::name;
 use super::ledger::labels_of;
-use super::matcher::Matcher;
 use rusqlite::{Connection, params};
 use skerry_chunk::{Limits, MetricReader};
 use skerry_model::{Labels, NodeId, Sample, SeriesId, UnixMillis};
+use skerry_promql::Matcher;
 use std::collections::{BTreeMap, HashMap};
 
 /// Most samples that one query brings.

@@ -72,6 +72,18 @@ impl Matcher {
         &self.label
     }
 
+    /// How it compares.
+    #[must_use]
+    pub const fn op(&self) -> MatchOp {
+        self.op
+    }
+
+    /// What it compares with.
+    #[must_use]
+    pub fn value(&self) -> &str {
+        &self.value
+    }
+
     /// Whether a value of that label meets the condition; `""` for an absent label.
     #[must_use]
     pub fn matches(&self, value: &str) -> bool {
@@ -85,7 +97,8 @@ impl Matcher {
     }
 
     /// The value that this condition demands of `label`, where it is `label = value` with a value.
-    pub(super) fn demanded(&self, label: &str) -> Option<&str> {
+    #[must_use]
+    pub fn demanded(&self, label: &str) -> Option<&str> {
         (self.op == MatchOp::Equal && self.label == label && !self.value.is_empty()).then_some(self.value.as_str())
     }
 }

@@ -1,0 +1,147 @@
+//! Queries: text in, checked expression out; and the steps they are evaluated at.
+
+use crate::error::QueryError;
+use crate::eval::Evaluator;
+use crate::rewrite;
+use crate::source::Source;
+use crate::value::Answer;
+use promql_parser::parser::value::ValueType;
+use promql_parser::parser::{Expr, parse};
+use skerry_model::UnixMillis;
+use std::time::Duration;
+
+/// Longest text, in bytes.
+pub const QUERY_BYTES_MAX: usize = 32 * 1024;
+/// Deepest nesting that is evaluated.
+pub const DEPTH_MAX: usize = 256;
+/// Most steps of a range query, as in Prometheus.
+const STEPS_MAX: i64 = 11_000;
+
+/// Label of a condition that stands in the selectors of `info()` for the parser's sake and means nothing.
+pub(crate) const INFO_ANY: &str = "__info_any__";
+
+/// What a query may use.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// How far back a selector looks for a series' newest sample.
+    pub lookback: Duration,
+    /// Samples looked at and values made, together.
+    pub values_max: u64,
+    /// Step of a subquery that names none.
+    pub subquery_step: Duration,
+}
+
+impl Default for Limits {
+    /// Prometheus's defaults: 5 min, 50 million, 1 min.
+    fn default() -> Self {
+        Self { lookback: Duration::from_secs(300), values_max: 50_000_000, subquery_step: Duration::from_secs(60) }
+    }
+}
+
+/// The moments at which a query is evaluated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span {
+    pub(crate) start: i64,
+    pub(crate) end: i64,
+    /// Zero for an instant.
+    pub(crate) step: i64,
+}
+
+impl Span {
+    /// One moment.
+    #[must_use]
+    pub const fn instant(at: UnixMillis) -> Self {
+        Self { start: at.0, end: at.0, step: 0 }
+    }
+
+    /// `start`, `start + step`, … up to `end`.
+    ///
+    /// # Errors
+    /// [`QueryError::Parse`] where the end is before the start, the step is zero, or there are more than 11,000 steps.
+    pub fn range(start: UnixMillis, end: UnixMillis, step: Duration) -> Result<Self, QueryError> {
+        let step = i64::try_from(step.as_millis()).unwrap_or(i64::MAX);
+        if step == 0 {
+            return Err(QueryError::Parse("the step has to be at least a millisecond".into()));
+        }
+        let Some(length) = end.0.checked_sub(start.0).filter(|length| *length >= 0) else {
+            return Err(QueryError::Parse("the end has to be after the start".into()));
+        };
+        if length / step >= STEPS_MAX {
+            return Err(QueryError::Parse(format!(
+                "exceeded maximum resolution of {STEPS_MAX} points per timeseries; use a larger step"
+            )));
+        }
+        Ok(Self { start: start.0, end: end.0, step })
+    }
+
+    pub(crate) const fn is_instant(self) -> bool {
+        self.step == 0
+    }
+}
+
+/// A parsed query.
+#[derive(Debug, Clone)]
+pub struct Query {
+    pub(crate) expr: Expr,
+}
+
+impl Query {
+    /// Parses and checks a text.
+    ///
+    /// # Errors
+    /// [`QueryError::Parse`] if it is no expression, [`QueryError::TooDeep`] if it is nested too deep.
+    pub fn parse(text: &str) -> Result<Self, QueryError> {
+        if text.len() > QUERY_BYTES_MAX {
+            let length = text.len();
+            return Err(QueryError::Parse(format!(
+                "the expression has {length} bytes, at most {QUERY_BYTES_MAX} are taken"
+            )));
+        }
+        if nesting(text) > DEPTH_MAX {
+            return Err(QueryError::TooDeep(DEPTH_MAX));
+        }
+        let text = rewrite::bytes(text);
+        let parsed = parse(&text).or_else(|error| match rewrite::info(&text) {
+            Some(text) => parse(&text),
+            None => Err(error),
+        });
+        Ok(Self { expr: parsed.map_err(QueryError::Parse)? })
+    }
+
+    /// Evaluates it over `span`.
+    ///
+    /// # Errors
+    /// [`QueryError`].
+    pub fn evaluate(&self, source: &dyn Source, span: Span, limits: Limits) -> Result<Answer, QueryError> {
+        if !span.is_instant() && !matches!(self.expr.value_type(), ValueType::Scalar | ValueType::Vector) {
+            let kind = self.expr.value_type();
+            return Err(QueryError::Parse(format!(
+                "invalid expression type {kind:?} for range query, must be Scalar or instant Vector"
+            )));
+        }
+        Evaluator::new(source, span, limits).run(&self.expr)
+    }
+
+    /// The expression, written in the canonical way.
+    #[must_use]
+    pub fn prettify(&self) -> String {
+        self.expr.prettify()
+    }
+}
+
+/// How deep the parentheses of a text are nested at most, whatever stands between them; the signs before an operand
+/// nest it as well.
+fn nesting(text: &str) -> usize {
+    let (mut depth, mut signs, mut deepest) = (0usize, 0usize, 0usize);
+    for byte in text.bytes() {
+        match byte {
+            b'(' => depth += 1,
+            b')' => depth = depth.saturating_sub(1),
+            b'-' | b'+' => signs += 1,
+            b' ' | b'\t' | b'\n' | b'\r' => {}
+            _ => signs = 0,
+        }
+        deepest = deepest.max(depth + signs);
+    }
+    deepest
+}

@@ -1,0 +1,35 @@
+//! Where samples come from.
+
+use crate::matcher::Matcher;
+use skerry_model::{Labels, Sample, UnixMillis};
+use std::error::Error;
+
+/// The samples of one series within the asked range, by rising time, each moment once.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Selected {
+    /// Its labels, with `__name__`.
+    pub labels: Labels,
+    /// Its samples; a stale marker ends the series until the next sample.
+    pub samples: Vec<Sample>,
+}
+
+/// Why samples cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct SourceError(pub Box<dyn Error + Send + Sync>);
+
+/// A source of samples.
+pub trait Source {
+    /// Every series that meets all of `matchers` and has samples in `from..=to`, each label set once, sorted by labels.
+    /// May stop with an error once it has found more than `samples_max` samples.
+    ///
+    /// # Errors
+    /// [`SourceError`] where samples cannot be read.
+    fn select(
+        &self,
+        matchers: &[Matcher],
+        from: UnixMillis,
+        to: UnixMillis,
+        samples_max: u64,
+    ) -> Result<Vec<Selected>, SourceError>;
+}
