@@ -128,7 +128,7 @@ pub async fn run(local: &Local, process: &Process) -> anyhow::Result<Exit> {
     let containers = ContainersTask { config: effective.containers.clone(), found: containers_in };
     intake_tasks.spawn("containers", containers.run(intake.clone()));
     let local_http = tokio::net::TcpListener::from_std(listener.try_clone()?).context("the local HTTP")?;
-    tasks.spawn_fallible("api", api::run(local_http, vitals.clone(), shipping.clone()));
+    tasks.spawn_fallible("api", api::run(local_http, vitals.clone(), store.clone(), shipping.clone()));
 
     let (again_in, mut again) = mpsc::channel::<()>(1);
     match (enrolment, adoption) {

@@ -157,6 +157,21 @@ fn data_of_every_kind_reads_back_equal() -> anyhow::Result<()> {
     let central = answer["data"]["result"].as_array().context("series")?.len();
     assert!(central >= names.len(), "{} series on the node, {central} at the centre", names.len());
 
+    // The same PromQL at both ends: the node answers from its own store.
+    for expr in ["count({__name__=~\"node_.*\"})", "sum by (mode) (node_cpu_seconds_total) > bool 0", "node_load1 * 0"]
+    {
+        let encoded: String = expr.bytes().map(|byte| format!("%{byte:02x}")).collect();
+        let local: serde_json::Value =
+            serde_json::from_str(&rig.node.text(&format!("/api/v1/query?query={encoded}"))?)?;
+        let central = rig.lab.api(&format!("/query?query={encoded}"))?;
+        let values = |answer: &serde_json::Value| -> Vec<serde_json::Value> {
+            let result = answer["data"]["result"].as_array().cloned().unwrap_or_default();
+            result.iter().map(|series| series["value"][1].clone()).collect()
+        };
+        assert!(!values(&local).is_empty(), "{expr}: {local}");
+        assert_eq!(values(&local), values(&central), "{expr}");
+    }
+
     rig.wait_event("config_applied", "group/edge 1.1")?;
     rig.node.stop()?;
     rig.node.start()?;

@@ -1,13 +1,17 @@
 //! The local HTTP, on loopback: metrics for scrapers, health for supervisors, status for people.
 //!
-//! Everything shown is read from [`Vitals`]; nothing here changes anything, so it needs no access control beyond the
-//! loopback address.
+//! `/api/v1` is Prometheus's own API over what the node keeps, so that every Prometheus habit works with the link down.
+//!
+//! Everything shown is read from [`Vitals`] and the store; nothing here changes anything, so it needs no access control
+//! beyond the loopback address.
 
+mod prometheus;
 mod status;
 
 pub use status::{Ready, Status};
 
 use crate::exposition::{self, Format};
+use crate::store::Store;
 use crate::vitals::Vitals;
 use axum::Json;
 use axum::Router;
@@ -22,8 +26,11 @@ use tokio_util::sync::CancellationToken;
 ///
 /// # Errors
 /// The system's, where the listener fails.
-pub async fn run(listener: TcpListener, vitals: Vitals, stop: CancellationToken) -> std::io::Result<()> {
-    axum::serve(listener, router(vitals)).with_graceful_shutdown(async move { stop.cancelled().await }).await
+pub async fn run(listener: TcpListener, vitals: Vitals, store: Store, stop: CancellationToken) -> std::io::Result<()> {
+    let queries = prometheus::router(store, vitals.clock.clone());
+    axum::serve(listener, router(vitals).merge(queries))
+        .with_graceful_shutdown(async move { stop.cancelled().await })
+        .await
 }
 
 fn router(vitals: Vitals) -> Router {
@@ -37,7 +44,7 @@ fn router(vitals: Vitals) -> Router {
 }
 
 async fn index() -> &'static str {
-    "Skerry agent\n\n/metrics   Prometheus text or OpenMetrics\n/healthz   whether the process lives\n/readyz    whether it does its work\n/status    how it is, as JSON\n"
+    "Skerry agent\n\n/metrics   Prometheus text or OpenMetrics\n/healthz   whether the process lives\n/readyz    whether it does its work\n/status    how it is, as JSON\n/api/v1    Prometheus's query API: query, query_range, series, labels, label/NAME/values\n"
 }
 
 /// The newest round of collection.

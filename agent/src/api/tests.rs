@@ -15,7 +15,7 @@ use tower::ServiceExt;
 
 static METER: MetricMeta = MetricMeta { name: "m_total", kind: MetricKind::Counter, help: "For tests." };
 
-fn vitals(folder: &std::path::Path) -> (Vitals, store::Store) {
+fn vitals(folder: &std::path::Path) -> (Vitals, Store) {
     let clock = Clock::system();
     let opened = store::open(&folder.join("agent.db"), store::Config::default(), clock.clone(), || 1).unwrap();
     let observation = Observation { meta: &METER, labels: LabelsBuilder::metric("m_total").build(), value: 4.0 };

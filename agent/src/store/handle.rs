@@ -13,7 +13,10 @@ use super::transact::Change;
 use super::writer::{Now, WriteError, Writer};
 use crate::clock::Clock;
 use crate::data::LogInput;
-use skerry_model::{Epoch, Labels, LogRecord, LossEntry, Sample, Scrape, Seq, SeriesId, StreamKind};
+use skerry_model::{
+    Epoch, Labels, LogRecord, LossEntry, Sample, Scrape, Seq, SeriesId, StreamKind, TimeRange, UnixMillis,
+};
+use skerry_promql::Matcher;
 use skerry_wire::{Ack, Batch, Event};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -260,6 +263,18 @@ impl Store {
         let snapshot = self.ask(|reply| Command::Series(asked, reply)).await.map_err(|Closed| ReadError::Closed)?;
         let path = self.path.clone();
         blocking(move || read::series(&path, snapshot, &query)).await
+    }
+
+    /// Label sets of the series known here that meet `matchers`, in any order.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn label_sets(&self, matchers: Vec<Matcher>) -> Result<Vec<Labels>, ReadError> {
+        let nothing = TimeRange { from: UnixMillis(i64::MAX), to: UnixMillis(i64::MIN) };
+        let asked = SeriesQuery { matchers: Vec::new(), range: nothing, samples_max: 0 };
+        let snapshot = self.ask(|reply| Command::Series(asked, reply)).await.map_err(|Closed| ReadError::Closed)?;
+        let path = self.path.clone();
+        blocking(move || read::label_sets(&path, snapshot.unsaved, &matchers)).await
     }
 
     /// The newest log records kept here that match, in the order they were read.

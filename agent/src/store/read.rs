@@ -12,15 +12,16 @@ use super::writer::Writer;
 use rusqlite::{Connection, OptionalExtension};
 use skerry_chunk::LogBlock;
 use skerry_model::{Labels, LogRecord, LossEntry, LossReason, Sample, SeriesId, StreamKind, TimeRange, UnixMillis};
+use skerry_promql::Matcher;
 use skerry_wire::{MESSAGE_BYTES_MAX, codec};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 /// Which samples.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct SeriesQuery {
-    /// Labels that a series must have, `__name__` for the metric's name. Empty: every series.
-    pub matchers: Vec<(String, String)>,
+    /// Conditions that a series has to meet. Empty: every series.
+    pub matchers: Vec<Matcher>,
     /// From when to when, both included.
     pub range: TimeRange,
     /// Most samples in the answer; more are an error.
@@ -65,7 +66,7 @@ pub enum ReadError {
 pub(super) struct SeriesSnapshot {
     blocks: Vec<i64>,
     rows: Vec<Row>,
-    unsaved: Vec<(SeriesId, Labels)>,
+    pub(super) unsaved: Vec<(SeriesId, Labels)>,
 }
 
 /// Log records in memory and the blocks that hold the rest.
@@ -81,6 +82,10 @@ fn within(range: TimeRange, at: UnixMillis) -> bool {
 
 fn matches(labels: &Labels, matchers: &[(String, String)]) -> bool {
     matchers.iter().all(|(name, value)| labels.value(name) == value)
+}
+
+fn meets(labels: &Labels, matchers: &[Matcher]) -> bool {
+    matchers.iter().all(|matcher| matcher.matches(labels.value(matcher.label())))
 }
 
 fn blocks_within(streams: &[Stream], kind: StreamKind, range: TimeRange) -> Vec<i64> {
@@ -166,8 +171,8 @@ pub(super) fn series(
 ) -> Result<Vec<(Labels, Vec<Sample>)>, ReadError> {
     let fail = |source| ReadError::Database { path: path.to_owned(), source };
     let db = schema::open_reader(path).map_err(fail)?;
-    let mut wanted: HashMap<SeriesId, Labels> = stored_series(&db, query).map_err(fail)?;
-    wanted.extend(snapshot.unsaved.into_iter().filter(|(_, labels)| matches(labels, &query.matchers)));
+    let mut wanted: HashMap<SeriesId, Labels> = stored_series(&db, &query.matchers).map_err(fail)?;
+    wanted.extend(snapshot.unsaved.into_iter().filter(|(_, labels)| meets(labels, &query.matchers)));
     let ids: BTreeSet<SeriesId> = wanted.keys().copied().collect();
     let mut answer: BTreeMap<Labels, Vec<Sample>> = BTreeMap::new();
     let mut count = 0;
@@ -204,19 +209,32 @@ pub(super) fn series(
     Ok(answer.into_iter().collect())
 }
 
-fn stored_series(db: &Connection, query: &SeriesQuery) -> rusqlite::Result<HashMap<SeriesId, Labels>> {
+fn stored_series(db: &Connection, matchers: &[Matcher]) -> rusqlite::Result<HashMap<SeriesId, Labels>> {
     let mut statement = db.prepare("SELECT id, labels FROM series")?;
     let mut rows = statement.query([])?;
     let mut found = HashMap::new();
     while let Some(row) = rows.next()? {
         let labels: Vec<u8> = row.get(1)?;
         if let Ok(labels) = codec::decode::<Labels>(&labels, MESSAGE_BYTES_MAX)
-            && matches(&labels, &query.matchers)
+            && meets(&labels, matchers)
         {
             found.insert(SeriesId(row.get(0)?), labels);
         }
     }
     Ok(found)
+}
+
+/// Label sets of the series that are known, in memory or on disk.
+pub(super) fn label_sets(
+    path: &Path,
+    unsaved: Vec<(SeriesId, Labels)>,
+    matchers: &[Matcher],
+) -> Result<Vec<Labels>, ReadError> {
+    let fail = |source| ReadError::Database { path: path.to_owned(), source };
+    let db = schema::open_reader(path).map_err(fail)?;
+    let mut known = stored_series(&db, matchers).map_err(fail)?;
+    known.extend(unsaved.into_iter().filter(|(_, labels)| meets(labels, matchers)));
+    Ok(known.into_values().collect())
 }
 
 /// Answers a question for log records: the newest that match, in the order they were read.

@@ -15,7 +15,7 @@ mod error;
 mod logs;
 mod nodes;
 mod operations;
-mod query;
+mod prometheus;
 mod tokens;
 pub mod view;
 
@@ -83,7 +83,7 @@ pub fn router(fleet: Fleet) -> Router {
         .route("/nodes/{node}/losses", get(nodes::losses))
         .route("/nodes/{node}/logs", get(logs::read))
         .route("/nodes/{node}/logs/follow", get(logs::follow))
-        .route("/query", get(query::query).post(query::query_form))
+        .merge(prometheus::router())
         .route("/configs", get(documents::streams).post(documents::add_config))
         .route("/configs/{kind}/{name}", get(documents::revisions))
         .route("/assignments", post(documents::add_assignment))

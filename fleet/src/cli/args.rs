@@ -88,14 +88,8 @@ pub(super) enum Command {
         #[arg(long, default_value_t = 50)]
         limit: u32,
     },
-    /// Evaluate a PromQL selector, such as 'node_load1' or 'node_load1{node="pi-4"}[5m]'.
-    Query {
-        /// The expression.
-        expression: String,
-        /// When: Unix seconds or RFC 3339 [default: now].
-        #[arg(long)]
-        time: Option<String>,
-    },
+    /// Evaluate PromQL over the fleet, such as 'avg by (node) (rate(node_cpu_seconds_total{mode!="idle"}[5m]))'.
+    Query(QueryArgs),
 }
 
 #[derive(Debug, Args)]
@@ -230,6 +224,21 @@ pub(super) enum DescribeCommand {
         /// Its name.
         name: NodeId,
     },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct QueryArgs {
+    /// The expression.
+    pub(super) expression: String,
+    /// When: Unix seconds or RFC 3339 [default: now].
+    #[arg(long, conflicts_with = "since")]
+    pub(super) time: Option<String>,
+    /// Over this last span of time, such as 1h, instead of at one moment.
+    #[arg(long)]
+    pub(super) since: Option<Span>,
+    /// Distance of the moments of --since.
+    #[arg(long, default_value = "1m", requires = "since")]
+    pub(super) step: Span,
 }
 
 #[derive(Debug, Args)]

@@ -30,8 +30,18 @@ pub(super) struct Client {
 
 /// What the server says in an error.
 #[derive(Deserialize)]
-struct ErrorBody {
-    error: ErrorWords,
+#[serde(untagged)]
+enum ErrorBody {
+    Ours {
+        error: ErrorWords,
+    },
+    /// As the query API says it.
+    Prometheus {
+        #[serde(rename = "errorType")]
+        code: String,
+        #[serde(rename = "error")]
+        message: String,
+    },
 }
 
 #[derive(Deserialize)]
@@ -151,7 +161,10 @@ impl Client {
         }
         let body = answer.body_mut().with_config().limit(64 * 1024).read_to_vec().unwrap_or_default();
         match serde_json::from_slice::<ErrorBody>(&body) {
-            Ok(ErrorBody { error: ErrorWords { code, message } }) => Err(Refused { status, code, message }.into()),
+            Ok(ErrorBody::Ours { error: ErrorWords { code, message } }) => {
+                Err(Refused { status, code, message }.into())
+            }
+            Ok(ErrorBody::Prometheus { code, message }) => Err(Refused { status, code, message }.into()),
             Err(_) => bail!("{} answered with HTTP status {status}; is it a Skerry server?", self.url),
         }
     }

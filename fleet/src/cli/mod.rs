@@ -57,7 +57,7 @@ pub fn run(cli: Cli, now: UnixMillis) -> anyhow::Result<()> {
         Command::Logs(args) => show::logs(&open()?, &args, format),
         Command::Events { node, limit } => show::events(&open()?, &node, limit, format),
         Command::Losses { node, limit } => show::losses(&open()?, &node, limit, format),
-        Command::Query { expression, time } => show::query(&open()?, &expression, time.as_deref(), format),
+        Command::Query(args) => show::query(&open()?, &args, format),
     }
 }
 

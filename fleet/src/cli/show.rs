@@ -1,7 +1,7 @@
 //! What nodes are and sent.
 
 use super::Session;
-use super::args::{Format, LogsArgs};
+use super::args::{Format, LogsArgs, QueryArgs};
 use super::output::{note, print, show};
 use super::table::{facts, table};
 use crate::api::view::{EventList, LogList, LogView, LossList, NodeDetail, NodeList, NodeView};
@@ -184,15 +184,35 @@ fn line(record: &LogView, format: Format) -> String {
     format!("{at}  {text}\n")
 }
 
-pub(super) fn query(session: &Session, expression: &str, time: Option<&str>, format: Format) -> anyhow::Result<()> {
-    let mut asked = vec![("query", expression.to_owned())];
-    asked.extend(time.map(|time| ("time", time.to_owned())));
-    let answer: serde_json::Value = session.client.get("/query", &asked)?;
+pub(super) fn query(session: &Session, args: &QueryArgs, format: Format) -> anyhow::Result<()> {
+    let mut asked = vec![("query", args.expression.clone())];
+    let path = match args.since {
+        None => {
+            asked.extend(args.time.clone().map(|time| ("time", time)));
+            "/query"
+        }
+        Some(since) => {
+            let seconds = |at: UnixMillis| at.as_secs_f64().to_string();
+            let back = i64::try_from(since.0.as_millis()).unwrap_or(i64::MAX);
+            asked.push(("start", seconds(UnixMillis(session.now.0.saturating_sub(back)))));
+            asked.push(("end", seconds(session.now)));
+            asked.push(("step", args.step.to_string()));
+            "/query_range"
+        }
+    };
+    let answer: serde_json::Value = session.client.get(path, &asked)?;
     for warning in answer["warnings"].as_array().into_iter().flatten() {
         note(&format!("warning: {}", warning.as_str().unwrap_or_default()));
     }
     show(format, &answer, |_| {
         let mut rows = Vec::new();
+        if let Some([_, value]) = answer["data"]["result"]
+            .as_array()
+            .map(Vec::as_slice)
+            .filter(|pair| pair.first().is_some_and(serde_json::Value::is_number))
+        {
+            return format!("{}\n", value.as_str().unwrap_or_default());
+        }
         for series in answer["data"]["result"].as_array().into_iter().flatten() {
             let name = metric(&series["metric"]);
             let single = series["value"].as_array().map(|pair| vec![pair.clone()]);

@@ -14,6 +14,7 @@ use super::writer::{Command, Writer};
 use crate::intake::core::Outcome;
 use rusqlite::Connection;
 use skerry_model::{Labels, NodeId, Sample, StreamKind, UnixMillis};
+use skerry_promql::Matcher;
 use skerry_wire::{Ack, Batch, Hello, StatusReport};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -152,6 +153,14 @@ impl Store {
     /// [`ReadError`].
     pub async fn select(&self, query: Select) -> Result<Selected, ReadError> {
         self.read(move |connection| series::select(connection, &query)).await
+    }
+
+    /// Label sets of the series that meet `matchers`, with the label `node`, whenever they had samples; at most `limit`.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn label_sets(&self, matchers: Vec<Matcher>, limit: usize) -> Result<Vec<(NodeId, Labels)>, ReadError> {
+        self.read(move |connection| series::label_sets(connection, &matchers, limit)).await
     }
 
     /// The newest value of every series that a node measured within five minutes of its newest block, at most `limit`,

@@ -55,6 +55,17 @@ pub fn with_node(labels: &Labels, node: &NodeId) -> Labels {
     moved.and_then(|labels| labels.with("node", node.as_str())).unwrap_or_else(|_| labels.clone())
 }
 
+/// Label sets that meet the matchers, whenever they had samples; at most `limit`.
+pub(super) fn label_sets(
+    connection: &Connection,
+    matchers: &[Matcher],
+    limit: usize,
+) -> Result<Vec<(NodeId, Labels)>, ReadError> {
+    let mut found = find(connection, matchers)?;
+    found.truncate(limit);
+    Ok(found.into_iter().map(|found| (found.node.clone(), with_node(&found.labels, &found.node))).collect())
+}
+
 /// A label set that meets the matchers.
 struct Found {
     id: i64,

@@ -1,7 +1,8 @@
 //! Queries: text in, checked expression out; and the steps they are evaluated at.
 
 use crate::error::QueryError;
-use crate::eval::Evaluator;
+use crate::eval::{self, Evaluator};
+use crate::matcher::Matcher;
 use crate::rewrite;
 use crate::source::Source;
 use crate::value::Answer;
@@ -120,6 +121,19 @@ impl Query {
             )));
         }
         Evaluator::new(source, span, limits).run(&self.expr)
+    }
+
+    /// The conditions of a query that is a selector and nothing else, as `match[]` wants them.
+    ///
+    /// # Errors
+    /// [`QueryError::Parse`] where it is more than that.
+    pub fn matchers(&self) -> Result<Vec<Matcher>, QueryError> {
+        match &self.expr {
+            Expr::VectorSelector(selector) if selector.at.is_none() && selector.offset.is_none() => {
+                eval::matchers(selector)
+            }
+            _ => Err(QueryError::Parse("a plain selector is expected, such as up{job=\"node\"}".into())),
+        }
     }
 
     /// The expression, written in the canonical way.

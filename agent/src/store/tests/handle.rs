@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::clock::{Clock, ManualClock};
+use skerry_promql::Matcher;
 use std::sync::Arc;
 
 fn start(dir: &tempfile::TempDir, config: Config) -> (Opened, Arc<ManualClock>) {
@@ -41,7 +42,7 @@ async fn what_is_taken_in_can_be_asked_for_wherever_it_is() {
     store.append_logs(lines(2, &["c"])).await.unwrap();
 
     let query = |matchers: &[(&str, &str)], range, samples_max| SeriesQuery {
-        matchers: matchers.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect(),
+        matchers: matchers.iter().map(|(name, value)| Matcher::equal(name, value)).collect(),
         range,
         samples_max,
     };
@@ -57,6 +58,7 @@ async fn what_is_taken_in_can_be_asked_for_wherever_it_is() {
     let error = store.read_series(query(&[], ALL_TIME, 20)).await.unwrap_err();
     assert!(matches!(error, ReadError::TooMany { samples_max: 20 }), "{error}");
     assert!(store.read_series(query(&[("n", "9")], ALL_TIME, 9)).await.unwrap().is_empty());
+    assert_eq!(store.label_sets(vec![Matcher::equal("n", "1")]).await.unwrap(), [series(1)]);
 
     // The log queue is apart from the commands: wait until its last input has been taken.
     store.flush().await.unwrap();

@@ -24,6 +24,7 @@ use crate::source::Source;
 use crate::value::{Answer, Point, Series, Value};
 use column::{Column, is_absent, merged};
 use promql_parser::parser::Expr;
+pub(crate) use select::matchers;
 use skerry_model::UnixMillis;
 
 /// The moments of an evaluation, in milliseconds.

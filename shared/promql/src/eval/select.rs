@@ -225,7 +225,7 @@ impl Evaluator<'_> {
 }
 
 /// A selector's conditions.
-pub(super) fn matchers(selector: &VectorSelector) -> Result<Vec<Matcher>, QueryError> {
+pub(crate) fn matchers(selector: &VectorSelector) -> Result<Vec<Matcher>, QueryError> {
     if !selector.matchers.or_matchers.is_empty() {
         return Err(QueryError::Unsupported("`or` between matchers".into()));
     }

@@ -1,0 +1,141 @@
+//! Prometheus's HTTP API over the whole fleet. Every series has the label `node` and the labels that the admins signed
+//! for its node; a label that the series has itself wins over those.
+
+use super::{ApiError, Fleet};
+use crate::store::{ReadError, Select, Store};
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{Path, RawQuery, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodFilter, MethodRouter, get, on};
+use skerry_model::{Labels, NodeId, UnixMillis};
+use skerry_promapi::{Catalog, Endpoint, Params, answer};
+use skerry_promql::{Limits, Matcher, Selected, Source, SourceError};
+use std::collections::{BTreeMap, BTreeSet};
+use tokio::runtime::Handle;
+
+/// Samples and values that one query may touch: about 400 MB at the very most.
+const VALUES_MAX: u64 = 20_000_000;
+
+/// Its routes.
+pub(super) fn router() -> Router<Fleet> {
+    Router::new()
+        .route("/query", at(Endpoint::Query))
+        .route("/query_range", at(Endpoint::QueryRange))
+        .route("/series", at(Endpoint::Series))
+        .route("/labels", at(Endpoint::Labels))
+        .route("/label/{name}/values", get(label_values))
+        .route("/format_query", at(Endpoint::FormatQuery))
+        .route("/metadata", at(Endpoint::Metadata))
+        .route("/status/buildinfo", at(Endpoint::BuildInfo))
+}
+
+/// GET, and POST with a form, which clients use for long expressions.
+fn at(endpoint: Endpoint) -> MethodRouter<Fleet> {
+    let handler = move |State(fleet): State<Fleet>, RawQuery(query): RawQuery, body: Bytes| async move {
+        respond(&fleet, endpoint, query, &body).await
+    };
+    on(MethodFilter::GET.or(MethodFilter::POST), handler)
+}
+
+async fn label_values(
+    State(fleet): State<Fleet>,
+    Path(name): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, ApiError> {
+    respond(&fleet, Endpoint::LabelValues(name), query, &[]).await
+}
+
+async fn respond(fleet: &Fleet, endpoint: Endpoint, query: Option<String>, form: &[u8]) -> Result<Response, ApiError> {
+    let params = Params::decode(query.unwrap_or_default().as_bytes(), form);
+    let nodes = node_labels(fleet).await?;
+    let source = FleetSource { store: fleet.store.clone(), runtime: Handle::current(), nodes };
+    let now = (fleet.wall)();
+    let limits = Limits { values_max: VALUES_MAX, ..Limits::default() };
+    let work = move || answer(&endpoint, &params, &source, now, limits);
+    let done = tokio::task::spawn_blocking(work).await.map_err(|error| ApiError::internal(&error))?;
+    if done.status >= 400 {
+        fleet.requests.refuse("query");
+    }
+    let status = StatusCode::from_u16(done.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    Ok((status, [(header::CONTENT_TYPE, "application/json")], done.body).into_response())
+}
+
+/// Labels that the admins signed, by node.
+async fn node_labels(fleet: &Fleet) -> Result<BTreeMap<NodeId, BTreeMap<String, String>>, ApiError> {
+    let all = fleet.control.assignments().await?;
+    let read = all.into_iter().filter_map(|(node, stored)| Some((node, fleet.delivery.read(&stored)?.labels)));
+    Ok(read.filter(|(_, labels)| !labels.is_empty()).collect())
+}
+
+/// The fleet's data as the evaluator sees it. Its calls block, on a thread that may.
+struct FleetSource {
+    store: Store,
+    runtime: Handle,
+    nodes: BTreeMap<NodeId, BTreeMap<String, String>>,
+}
+
+impl FleetSource {
+    /// A series' labels with those of its node.
+    fn labelled(&self, node: &NodeId, labels: &Labels) -> Labels {
+        let Some(signed) = self.nodes.get(node) else { return labels.clone() };
+        let added = signed.iter().filter(|(name, _)| labels.value(name).is_empty());
+        let pairs = labels.iter().chain(added.map(|(name, value)| (name.as_str(), value.as_str())));
+        // A label set that is full to its bounds stays as it is.
+        Labels::new(pairs).unwrap_or_else(|_| labels.clone())
+    }
+
+    /// The matchers that the store can judge, and those that need the nodes' labels.
+    fn divided(&self, matchers: &[Matcher]) -> (Vec<Matcher>, Vec<Matcher>) {
+        let signed: BTreeSet<&str> = self.nodes.values().flat_map(|labels| labels.keys().map(String::as_str)).collect();
+        matchers.iter().cloned().partition(|matcher| !signed.contains(matcher.label()))
+    }
+}
+
+fn meets(labels: &Labels, matchers: &[Matcher]) -> bool {
+    matchers.iter().all(|matcher| matcher.matches(labels.value(matcher.label())))
+}
+
+fn failed(error: ReadError) -> SourceError {
+    SourceError(Box::new(error))
+}
+
+impl Source for FleetSource {
+    fn select(
+        &self,
+        matchers: &[Matcher],
+        from: UnixMillis,
+        to: UnixMillis,
+        _: u64,
+    ) -> Result<Vec<Selected>, SourceError> {
+        let (matchers, later) = self.divided(matchers);
+        let found = self.runtime.block_on(self.store.select(Select { matchers, from, to })).map_err(failed)?;
+        if found.damaged_blocks > 0 {
+            tracing::warn!(blocks = found.damaged_blocks, "a query left out damaged blocks");
+        }
+        let mut selected: Vec<Selected> = found
+            .series
+            .into_iter()
+            .map(|series| Selected { labels: self.labelled(&series.node, &series.labels), samples: series.samples })
+            .filter(|series| meets(&series.labels, &later))
+            .collect();
+        selected.sort_by(|a, b| a.labels.cmp(&b.labels));
+        Ok(selected)
+    }
+}
+
+impl Catalog for FleetSource {
+    fn series(
+        &self,
+        matchers: &[Matcher],
+        _: UnixMillis,
+        _: UnixMillis,
+        series_max: usize,
+    ) -> Result<Vec<Labels>, SourceError> {
+        let (matchers, later) = self.divided(matchers);
+        let found = self.runtime.block_on(self.store.label_sets(matchers, series_max)).map_err(failed)?;
+        let labelled = found.into_iter().map(|(node, labels)| self.labelled(&node, &labels));
+        Ok(labelled.filter(|labels| meets(labels, &later)).collect())
+    }
+}

@@ -1,0 +1,221 @@
+//! Prometheus's HTTP API for queries (`/api/v1/query` and its neighbours), without the HTTP: parameters in, status and
+//! JSON out. Node and centre answer with this very code, so that Grafana and every other client finds the same API at
+//! both.
+//!
+//! Invariants:
+//! - Every answer is `{"status":"success","data":…}` or `{"status":"error","errorType":…,"error":…}`.
+//! - Parameters are checked before anything is read, and what a query may touch is the caller's to bound.
+
+mod params;
+mod write;
+
+pub use params::Params;
+
+use params::Bad;
+use skerry_model::{Labels, UnixMillis};
+use skerry_promql::{Limits, Matcher, Query, QueryError, Source, SourceError, Span};
+use std::collections::BTreeSet;
+
+/// A source that can also say which series there are.
+pub trait Catalog: Source {
+    /// Label sets of the series that meet all of `matchers` and may have samples in `from..=to`; at most `series_max`,
+    /// in any order.
+    ///
+    /// # Errors
+    /// [`SourceError`] where they cannot be read.
+    fn series(
+        &self,
+        matchers: &[Matcher],
+        from: UnixMillis,
+        to: UnixMillis,
+        series_max: usize,
+    ) -> Result<Vec<Labels>, SourceError>;
+}
+
+/// Most series that are listed, or looked through for labels.
+const SERIES_MAX: usize = 50_000;
+/// Lists go this far back where nothing is asked.
+const LIST_RANGE_MS: i64 = 12 * 3_600_000;
+
+/// What is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Endpoint {
+    /// `query`
+    Query,
+    /// `query_range`
+    QueryRange,
+    /// `series`
+    Series,
+    /// `labels`
+    Labels,
+    /// `label/NAME/values`
+    LabelValues(String),
+    /// `format_query`
+    FormatQuery,
+    /// `metadata`: types and helps are not kept, so there are none.
+    Metadata,
+    /// `status/buildinfo`
+    BuildInfo,
+}
+
+/// An answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Response {
+    /// HTTP status.
+    pub status: u16,
+    /// JSON.
+    pub body: String,
+}
+
+enum Failure {
+    Bad(Bad),
+    Query(QueryError),
+}
+
+impl From<Bad> for Failure {
+    fn from(bad: Bad) -> Self {
+        Self::Bad(bad)
+    }
+}
+
+impl From<QueryError> for Failure {
+    fn from(error: QueryError) -> Self {
+        Self::Query(error)
+    }
+}
+
+impl From<SourceError> for Failure {
+    fn from(error: SourceError) -> Self {
+        Self::Query(error.into())
+    }
+}
+
+/// Answers a request. Blocks while the source does.
+#[must_use]
+pub fn answer(endpoint: &Endpoint, params: &Params, source: &dyn Catalog, now: UnixMillis, limits: Limits) -> Response {
+    let request = Request { params, source, now, limits };
+    let body = match endpoint {
+        Endpoint::Query => request.query(),
+        Endpoint::QueryRange => request.query_range(),
+        Endpoint::Series => request.series(),
+        Endpoint::Labels => request.labels(),
+        Endpoint::LabelValues(name) => request.label_values(name),
+        Endpoint::FormatQuery => request.format_query(),
+        Endpoint::Metadata => Ok(write::success("{}", &[], &[])),
+        Endpoint::BuildInfo => Ok(build_info()),
+    };
+    match body {
+        Ok(body) => Response { status: 200, body },
+        Err(Failure::Bad(Bad { parameter, problem })) => {
+            failure(400, "bad_data", &format!("invalid parameter \"{parameter}\": {problem}"))
+        }
+        Err(Failure::Query(error)) => {
+            let (status, text) = match (&error, error.error_type()) {
+                (QueryError::Source(source), kind) => (500, format!("{kind}: {}", source.0)),
+                (_, "bad_data") => (400, format!("invalid parameter \"query\": {error}")),
+                _ => (422, error.to_string()),
+            };
+            failure(status, error.error_type(), &text)
+        }
+    }
+}
+
+fn failure(status: u16, kind: &str, text: &str) -> Response {
+    let body = serde_json::json!({"status": "error", "errorType": kind, "error": text});
+    Response { status, body: body.to_string() }
+}
+
+/// What Grafana looks at to know which features it may use.
+fn build_info() -> String {
+    let version = env!("CARGO_PKG_VERSION");
+    let data = serde_json::json!({"version": "3.0.0", "application": "skerry", "revision": version});
+    write::success(&data.to_string(), &[], &[])
+}
+
+struct Request<'a> {
+    params: &'a Params,
+    source: &'a dyn Catalog,
+    now: UnixMillis,
+    limits: Limits,
+}
+
+impl Request<'_> {
+    fn limits(&self) -> Result<Limits, Bad> {
+        let lookback = self.params.duration("lookback_delta")?.unwrap_or(self.limits.lookback);
+        Ok(Limits { lookback, ..self.limits })
+    }
+
+    fn query(&self) -> Result<String, Failure> {
+        let query = Query::parse(self.params.required("query")?)?;
+        let at = self.params.time("time")?.unwrap_or(self.now);
+        let answer = query.evaluate(self.source, Span::instant(at), self.limits()?)?;
+        Ok(write::answer(&answer, at, self.params.limit()?))
+    }
+
+    fn query_range(&self) -> Result<String, Failure> {
+        let query = Query::parse(self.params.required("query")?)?;
+        let missing = |parameter| Bad { parameter, problem: "it is required".into() };
+        let start = self.params.time("start")?.ok_or_else(|| missing("start"))?;
+        let end = self.params.time("end")?.ok_or_else(|| missing("end"))?;
+        let step = self.params.duration("step")?.ok_or_else(|| missing("step"))?;
+        let answer = query.evaluate(self.source, Span::range(start, end, step)?, self.limits()?)?;
+        Ok(write::answer(&answer, end, self.params.limit()?))
+    }
+
+    /// The series that any `match[]` means; all of them where none is asked for and that is allowed.
+    fn found(&self, needs_match: bool) -> Result<BTreeSet<Labels>, Failure> {
+        let to = self.params.time("end")?.unwrap_or(self.now);
+        let from = self.params.time("start")?.unwrap_or(UnixMillis(to.0.saturating_sub(LIST_RANGE_MS)));
+        let selectors: Vec<&str> = self.params.all("match[]").collect();
+        if selectors.is_empty() {
+            if needs_match {
+                return Err(Bad { parameter: "match[]", problem: "no match[] parameter provided".into() }.into());
+            }
+            return Ok(self.source.series(&[], from, to, SERIES_MAX)?.into_iter().collect());
+        }
+        let mut found = BTreeSet::new();
+        for selector in selectors {
+            let matchers = Query::parse(selector)?.matchers()?;
+            found.extend(self.source.series(&matchers, from, to, SERIES_MAX)?);
+        }
+        Ok(found)
+    }
+
+    fn series(&self) -> Result<String, Failure> {
+        let found = self.found(true)?;
+        let limit = self.params.limit()?.unwrap_or(usize::MAX);
+        let items = found.iter().take(limit).map(write::labels);
+        Ok(self.listed(items.collect(), found.len()))
+    }
+
+    fn labels(&self) -> Result<String, Failure> {
+        let found = self.found(false)?;
+        let names: BTreeSet<&str> = found.iter().flat_map(|labels| labels.iter().map(|(name, _)| name)).collect();
+        self.texts(names)
+    }
+
+    fn label_values(&self, name: &str) -> Result<String, Failure> {
+        let found = self.found(false)?;
+        let values: BTreeSet<&str> = found.iter().map(|labels| labels.value(name)).filter(|v| !v.is_empty()).collect();
+        self.texts(values)
+    }
+
+    fn texts(&self, texts: BTreeSet<&str>) -> Result<String, Failure> {
+        let limit = self.params.limit()?.unwrap_or(usize::MAX);
+        let items: Vec<String> = texts.iter().take(limit).map(|text| write::text(text)).collect();
+        Ok(self.listed(items, texts.len()))
+    }
+
+    fn listed(&self, items: Vec<String>, of: usize) -> String {
+        let warnings: &[&str] = if items.len() < of { &["results truncated due to limit"] } else { &[] };
+        write::success(&format!("[{}]", items.join(",")), warnings, &[])
+    }
+
+    fn format_query(&self) -> Result<String, Failure> {
+        let query = Query::parse(self.params.required("query")?)?;
+        Ok(write::success(&write::text(&query.prettify()), &[], &[]))
+    }
+}
+
+#[cfg(test)]
+mod tests;

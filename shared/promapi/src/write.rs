@@ -1,0 +1,118 @@
+//! JSON as Prometheus writes it: values as texts, times as seconds with at most three decimals.
+
+use skerry_model::{Labels, UnixMillis};
+use skerry_promql::{Answer, Point, Series, Value};
+use std::fmt::Write;
+
+/// A successful answer around `data`.
+pub(crate) fn success(data: &str, warnings: &[&str], infos: &[&str]) -> String {
+    let mut body = format!("{{\"status\":\"success\",\"data\":{data}");
+    for (name, texts) in [("warnings", warnings), ("infos", infos)] {
+        if !texts.is_empty() {
+            let items: Vec<String> = texts.iter().map(|item| text(item)).collect();
+            let _ = write!(body, ",\"{name}\":[{}]", items.join(","));
+        }
+    }
+    body.push('}');
+    body
+}
+
+/// An answer of the evaluator; `at` is what a text is dated with.
+pub(crate) fn answer(answer: &Answer, at: UnixMillis, limit: Option<usize>) -> String {
+    let (kind, result, is_cut) = match &answer.value {
+        Value::String(content) => ("string", format!("[{},{}]", time(at), text(content)), false),
+        Value::Scalar(points) if points.len() == 1 => ("scalar", pair(&points[0]), false),
+        Value::Scalar(points) => {
+            let only = Series { labels: Labels::default(), points: points.clone() };
+            ("matrix", format!("[{}]", series(&only, false)), false)
+        }
+        Value::Vector(all) => {
+            let (items, is_cut) = list(all, true, limit);
+            ("vector", items, is_cut)
+        }
+        Value::Matrix(all) => {
+            let (items, is_cut) = list(all, false, limit);
+            ("matrix", items, is_cut)
+        }
+    };
+    let mut warnings: Vec<&str> = answer.annotations.warnings().collect();
+    if is_cut {
+        warnings.push("results truncated due to limit");
+    }
+    let infos: Vec<&str> = answer.annotations.infos().collect();
+    success(&format!("{{\"resultType\":\"{kind}\",\"result\":{result}}}"), &warnings, &infos)
+}
+
+fn list(all: &[Series], single: bool, limit: Option<usize>) -> (String, bool) {
+    let limit = limit.unwrap_or(usize::MAX);
+    let items: Vec<String> = all.iter().take(limit).map(|item| series(item, single)).collect();
+    (format!("[{}]", items.join(",")), all.len() > limit)
+}
+
+fn series(series: &Series, single: bool) -> String {
+    let mut body = format!("{{\"metric\":{},", labels(&series.labels));
+    match (single, series.points.first()) {
+        (true, Some(point)) => {
+            let _ = write!(body, "\"value\":{}}}", pair(point));
+        }
+        _ => {
+            body.push_str("\"values\":[");
+            for (at, point) in series.points.iter().enumerate() {
+                if at > 0 {
+                    body.push(',');
+                }
+                body.push_str(&pair(point));
+            }
+            body.push_str("]}");
+        }
+    }
+    body
+}
+
+/// A label set as an object.
+pub(crate) fn labels(labels: &Labels) -> String {
+    let pairs: Vec<String> = labels.iter().map(|(name, value)| format!("{}:{}", text(name), text(value))).collect();
+    format!("{{{}}}", pairs.join(","))
+}
+
+/// A text with quotes.
+pub(crate) fn text(content: &str) -> String {
+    serde_json::Value::from(content).to_string()
+}
+
+fn pair(point: &Point) -> String {
+    format!("[{},\"{}\"]", time(point.at), number(point.value))
+}
+
+fn time(at: UnixMillis) -> String {
+    let (sign, millis) = (if at.0 < 0 { "-" } else { "" }, at.0.unsigned_abs());
+    match millis % 1000 {
+        0 => format!("{sign}{}", millis / 1000),
+        rest => format!("{sign}{}.{}", millis / 1000, format!("{rest:03}").trim_end_matches('0')),
+    }
+}
+
+fn number(value: f64) -> String {
+    if value.is_nan() {
+        "NaN".into()
+    } else if value.is_infinite() {
+        if value > 0.0 { "+Inf" } else { "-Inf" }.into()
+    } else {
+        value.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_and_numbers_are_short() {
+        assert_eq!(time(UnixMillis(1_435_781_451_781)), "1435781451.781");
+        assert_eq!(time(UnixMillis(1_500)), "1.5");
+        assert_eq!(time(UnixMillis(-2_000)), "-2");
+        assert_eq!(number(-0.5), "-0.5");
+        assert_eq!(number(f64::NEG_INFINITY), "-Inf");
+        assert_eq!(text("a\"\n"), "\"a\\\"\\n\"");
+    }
+}
