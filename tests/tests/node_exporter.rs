@@ -45,7 +45,20 @@ fn exposition() -> Option<String> {
 /// Series as they are written, but without the value; scientific notation and order do not matter here.
 fn series_of(exposition: &str) -> BTreeSet<String> {
     let lines = exposition.lines().filter(|line| !line.starts_with('#'));
-    lines.filter_map(|line| line.rsplit_once(' ')).map(|(series, _)| series.to_owned()).collect()
+    lines.filter_map(|line| line.rsplit_once(' ')).map(|(series, _)| without_empty(series)).collect()
+}
+
+/// A series without its empty labels: they are the same as none, and the peer writes them.
+fn without_empty(series: &str) -> String {
+    let Some((name, labels)) = series.strip_suffix('}').and_then(|series| series.split_once('{')) else {
+        return series.to_owned();
+    };
+    let kept: Vec<&str> = labels.split("\",").filter(|pair| !pair.trim_end_matches('"').ends_with('=')).collect();
+    let mut labels = kept.join("\",");
+    if !labels.is_empty() && !labels.ends_with('"') {
+        labels.push('"');
+    }
+    format!("{name}{{{labels}}}")
 }
 
 #[test]
@@ -63,7 +76,10 @@ fn series_and_types_are_node_exporters() {
     let mut ours = BTreeSet::new();
     for observation in &collected.scrape.observations {
         let name = observation.meta.name;
-        ours.insert(observation.labels.to_string());
+        // Later versions of the peer have this label; the one here does not.
+        let series =
+            observation.labels.to_string().replace("adminstate=\"up\",", "").replace("adminstate=\"down\",", "");
+        ours.insert(series);
         let kind = match observation.meta.kind {
             MetricKind::Counter => "counter",
             MetricKind::Gauge => "gauge",

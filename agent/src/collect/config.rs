@@ -5,7 +5,10 @@ use serde::{Deserialize, Serialize};
 use skerry_model::Span;
 
 /// Every collector.
-pub const COLLECTORS: [&str; 17] = [
+pub const COLLECTORS: [&str; 26] = [
+    "arp",
+    "clocksource",
+    "conntrack",
     "containers",
     "cpu",
     "diskstats",
@@ -15,12 +18,18 @@ pub const COLLECTORS: [&str; 17] = [
     "hwmon",
     "loadavg",
     "meminfo",
+    "netclass",
     "netdev",
+    "netstat",
+    "os",
     "pressure",
     "processes",
+    "sockstat",
+    "softnet",
     "stat",
     "thermal_zone",
     "time",
+    "udp_queues",
     "uname",
     "vmstat",
 ];

@@ -15,11 +15,15 @@ mod cpu;
 mod disk;
 mod filesystem;
 mod memory;
+mod netclass;
+mod netstat;
 mod network;
 mod pressure;
 mod processes;
+mod release;
 mod sensors;
 mod sink;
+mod sockets;
 mod source;
 mod system;
 mod task;
@@ -68,7 +72,10 @@ impl Collector {
     /// Every [`Fault`] of the config.
     pub fn new(config: &Config, roots: Roots, clock: Clock) -> Result<Self, Vec<Fault>> {
         let filters = config.check()?;
-        let all: [(&'static str, Box<dyn Collect>); 17] = [
+        let all: [(&'static str, Box<dyn Collect>); 26] = [
+            ("arp", Box::new(sockets::Arp)),
+            ("clocksource", Box::new(release::ClockSources)),
+            ("conntrack", Box::new(sockets::Conntrack)),
             ("containers", Box::new(containers::Containers)),
             ("cpu", Box::new(cpu::Cpu)),
             ("diskstats", Box::new(disk::Disks { exclude: filters.devices })),
@@ -78,12 +85,18 @@ impl Collector {
             ("hwmon", Box::new(sensors::Hwmon)),
             ("loadavg", Box::new(system::LoadAverage)),
             ("meminfo", Box::new(memory::Meminfo)),
+            ("netclass", Box::new(netclass::Netclass)),
             ("netdev", Box::new(network::Devices)),
+            ("netstat", Box::new(netstat::Netstat)),
+            ("os", Box::new(release::OsRelease)),
             ("pressure", Box::new(pressure::Pressure)),
             ("processes", Box::new(processes::Processes)),
+            ("sockstat", Box::new(sockets::Sockstat)),
+            ("softnet", Box::new(sockets::Softnet)),
             ("stat", Box::new(cpu::Stat)),
             ("thermal_zone", Box::new(sensors::ThermalZones)),
             ("time", Box::new(system::Time { clock: clock.clone() })),
+            ("udp_queues", Box::new(sockets::UdpQueues)),
             ("uname", Box::new(system::Uname)),
             ("vmstat", Box::new(memory::Vmstat)),
         ];

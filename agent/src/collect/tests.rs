@@ -34,6 +34,20 @@ fn tree() -> (tempfile::TempDir, Roots) {
         "proc/1/mounts",
         "/dev/root / ext4 rw 0 0\nproc /proc proc rw 0 0\nserver:/x /mnt/nfs nfs4 rw 0 0\n/dev/gone /no\\040where ext4 rw 0 0\n",
     );
+    write(root, "proc/self/net/netstat", "TcpExt: SyncookiesSent ListenDrops\nTcpExt: 4 7\n");
+    write(root, "proc/self/net/snmp", "Tcp: CurrEstab InErrs\nTcp: 3 1\nUdp: InErrors\nUdp: 9\n");
+    write(root, "proc/self/net/snmp6", "Ip6InOctets                     \t123\n");
+    write(root, "proc/self/net/sockstat", "sockets: used 280\nTCP: inuse 4 orphan 0 tw 2 alloc 5 mem 1\n");
+    write(root, "proc/self/net/softnet_stat", "0000000a 00000001 00000002 0\n00000010 00000000 00000000 0\n");
+    write(root, "proc/self/net/arp", "IP address HW\n10.0.0.1 0x1 0x2 aa:bb * eth0\n10.0.0.2 0x1 0x2 aa:bb * eth0\n");
+    write(root, "proc/self/net/udp", "  sl  local\n 1: 0:0 0:0 07 00000010:00000020 0\n");
+    write(root, "proc/sys/net/netfilter/nf_conntrack_count", "11\n");
+    write(root, "sys/class/net/eth0/mtu", "1500\n");
+    write(root, "sys/class/net/eth0/flags", "0x1003\n");
+    write(root, "sys/class/net/eth0/speed", "1000\n");
+    write(root, "sys/class/net/eth0/operstate", "up\n");
+    write(root, "sys/devices/system/clocksource/clocksource0/current_clocksource", "tsc\n");
+    write(root, "etc/os-release", "ID=debian\nVERSION_ID=\"12.4.1\"\nNAME=\"Debian GNU/Linux\"\n");
     write(root, "proc/pressure/cpu", "some avg10=0.00 avg60=0.00 avg300=0.00 total=14036781\n");
     write(root, "proc/1/stat", "1 (a) b) S 0 1 1 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 4 0 9\n");
     write(root, "proc/sys/fs/file-nr", "1024\t0\t1631329\n");
@@ -75,6 +89,23 @@ fn a_node_reads_under_node_exporters_names() {
         ("node_disk_read_bytes_total{device=\"mmcblk0\"}", 2048.0),
         ("node_disk_io_time_weighted_seconds_total{device=\"mmcblk0\"}", 4.0),
         ("node_network_transmit_compressed_total{device=\"eth0\"}", 16.0),
+        ("node_netstat_TcpExt_ListenDrops", 7.0),
+        ("node_netstat_Tcp_CurrEstab", 3.0),
+        ("node_netstat_Udp_InErrors", 9.0),
+        ("node_netstat_Ip6_InOctets", 123.0),
+        ("node_sockstat_sockets_used", 280.0),
+        ("node_sockstat_TCP_tw", 2.0),
+        ("node_softnet_processed_total{cpu=\"1\"}", 16.0),
+        ("node_arp_entries{device=\"eth0\"}", 2.0),
+        ("node_udp_queues{ip=\"v4\",queue=\"tx\"}", 16.0),
+        ("node_udp_queues{ip=\"v4\",queue=\"rx\"}", 32.0),
+        ("node_nf_conntrack_entries", 11.0),
+        ("node_network_mtu_bytes{device=\"eth0\"}", 1500.0),
+        ("node_network_flags{device=\"eth0\"}", 4099.0),
+        ("node_network_speed_bytes{device=\"eth0\"}", 125_000_000.0),
+        ("node_network_up{device=\"eth0\"}", 1.0),
+        ("node_time_clocksource_current_info{clocksource=\"tsc\",device=\"0\"}", 1.0),
+        ("node_os_version{id=\"debian\",name=\"Debian GNU/Linux\"}", 12.4),
         ("node_filesystem_readonly{device=\"/dev/root\",fstype=\"ext4\",mountpoint=\"/\"}", 0.0),
         ("node_filesystem_device_error{device=\"/dev/gone\",fstype=\"ext4\",mountpoint=\"/no where\"}", 1.0),
         ("node_pressure_cpu_waiting_seconds_total", 14.036781),
@@ -172,7 +203,7 @@ fn faults_of_the_config_are_all_named() {
     let faults = config.faults();
     let keys: Vec<&str> = faults.iter().map(|fault| fault.key).collect();
     assert_eq!(keys, ["interval", "disable", "diskstats_devices_exclude"]);
-    assert!(faults[1].to_string().contains("one of containers, cpu, diskstats"), "{}", faults[1]);
+    assert!(faults[1].to_string().contains("one of arp, clocksource, conntrack"), "{}", faults[1]);
     let config = Config { disable: vec!["cpu".into()], ..Config::default() };
     let (_folder, roots) = tree();
     let (clock, _) = Clock::manual(UnixMillis(0));
