@@ -2,6 +2,7 @@
 
 pub mod footprint;
 pub mod process;
+pub mod promql;
 
 use serde::Serialize;
 use std::collections::BTreeMap;

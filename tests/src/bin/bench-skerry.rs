@@ -1,7 +1,7 @@
 //! `cargo bench-skerry NAME`: measures, beside a peer in the same run, and says which limits are met.
 
 use clap::{Parser, Subcommand};
-use skerry_tests::bench::{Report, footprint};
+use skerry_tests::bench::{Report, footprint, promql};
 use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use std::time::Duration;
 #[derive(Debug, Parser)]
 #[command(name = "cargo bench-skerry", arg_required_else_help = true)]
 struct Args {
-    /// Measure for a minute only: for trying it out, not for quoting.
+    /// Measure little: for trying it out, not for quoting.
     #[arg(long, global = true)]
     short: bool,
     /// Print nothing but the JSON object.
@@ -24,6 +24,8 @@ struct Args {
 enum Name {
     /// The agent's memory, CPU, disk and flash at 15 s, 500 series and 100 log lines a second, for ten minutes.
     Footprint,
+    /// PromQL at the centre over a day of 500 series, beside Prometheus.
+    Promql,
 }
 
 fn main() -> ExitCode {
@@ -35,6 +37,7 @@ fn main() -> ExitCode {
     };
     let outcome = match args.name {
         Name::Footprint => footprint::run(Duration::from_secs(if args.short { 60 } else { 600 }), &say),
+        Name::Promql => promql::run(if args.short { 2 } else { 24 }, &say),
     };
     match outcome.and_then(|report| print(&report, args.json)) {
         Ok(()) => ExitCode::SUCCESS,
