@@ -1,8 +1,10 @@
 //! The one place of the fleet that reads the clock. Everything else is given a [`WallClock`] or a value.
 
-use crate::ingest::WallClock;
 use skerry_model::UnixMillis;
 use std::sync::Arc;
+
+/// Wall time, from the server's one clock.
+pub type WallClock = Arc<dyn Fn() -> UnixMillis + Send + Sync>;
 
 /// The machine's wall clock.
 #[must_use]

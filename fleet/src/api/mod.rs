@@ -24,10 +24,11 @@ pub use error::ApiError;
 pub use nodes::{node_detail, node_views};
 pub use operations::Requests;
 
+use crate::clock::WallClock;
 use crate::control::Control;
 use crate::delivery::Delivery;
 use crate::enrol::Enrolment;
-use crate::ingest::{Asks, Counters, Liveness, WallClock};
+use crate::ingest::{Asks, Counters, Liveness};
 use crate::mqtt::{Admission, Stats};
 use crate::store::Store;
 use crate::trust::Trust;

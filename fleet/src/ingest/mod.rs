@@ -22,4 +22,4 @@ mod task_tests;
 pub use asks::{AskError, AskHandle, Asks};
 pub use counters::Counters;
 pub use liveness::{LiveState, Liveness, NodeLive};
-pub use task::{Desired, Ingest, WallClock};
+pub use task::{Desired, Ingest};

@@ -4,10 +4,11 @@ use super::asks::Asks;
 use super::counters::Counters;
 use super::liveness::Liveness;
 use super::worker::{Message, Worker};
+use crate::clock::WallClock;
 use crate::mqtt::{Downlink, Inbound};
 use crate::store::Store;
 use bytes::Bytes;
-use skerry_model::{NodeId, UnixMillis};
+use skerry_model::NodeId;
 use skerry_wire::{DownLeaf, Hello, UpLeaf};
 use std::collections::HashMap;
 use std::future::Future;
@@ -28,9 +29,6 @@ const WORKERS_MAX: usize = 50_000;
 const RETAIN_EVERY: Duration = Duration::from_secs(60);
 /// How long queued messages may take at shutdown. What is not committed then comes again.
 const DRAIN_MAX: Duration = Duration::from_secs(10);
-
-/// Wall time, from the server's one clock.
-pub type WallClock = Arc<dyn Fn() -> UnixMillis + Send + Sync>;
 
 /// What a node should have: the control plane's view of it.
 pub trait Desired: Send + Sync + 'static {
