@@ -135,7 +135,7 @@ fn version_2_reads_under_cadvisors_names() {
         &found,
         &id,
         &[
-            ("container_cpu_usage_seconds_total", "name=web", 1.5),
+            ("container_cpu_usage_seconds_total", "cpu=total", 1.5),
             ("container_cpu_user_seconds_total", "image=nginx:1", 1.0),
             ("container_cpu_system_seconds_total", "container_label_com_docker_compose_service=web", 0.5),
             ("container_cpu_cfs_throttled_seconds_total", "container_label_a_b=c", 0.25),
@@ -171,7 +171,7 @@ fn version_1_reads_the_same() {
         &found,
         &format!("/docker/{ID}"),
         &[
-            ("container_cpu_usage_seconds_total", "name=web", 1.5),
+            ("container_cpu_usage_seconds_total", "cpu=total", 1.5),
             ("container_cpu_user_seconds_total", "", 1.0),
             ("container_cpu_cfs_throttled_seconds_total", "", 0.25),
             ("container_spec_cpu_shares", "", 1024.0),

@@ -15,7 +15,9 @@ pub(super) fn read(roots: &Roots, path: &str, rows: &mut Rows) -> Result<(), Col
     let (cpuacct, cpu, memory) = (cpuacct.as_ref(), cpu.as_ref(), memory.as_ref());
     let (pids, blkio) = (pids.as_ref(), blkio.as_ref());
 
-    rows.maybe(&metas::CPU_USAGE, number(cpuacct, "cpuacct.usage")?.map(|nanos| nanos / 1e9));
+    if let Some(nanos) = number(cpuacct, "cpuacct.usage")? {
+        rows.labelled(&metas::CPU_USAGE, vec![("cpu", "total".to_owned())], nanos / 1e9);
+    }
     let split = Flat::read(cpuacct, "cpuacct.stat")?;
     rows.maybe(&metas::CPU_USER, split.value("user").map(|ticks| ticks / TICKS_PER_S));
     rows.maybe(&metas::CPU_SYSTEM, split.value("system").map(|ticks| ticks / TICKS_PER_S));

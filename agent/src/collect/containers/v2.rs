@@ -15,7 +15,9 @@ pub(super) fn read(roots: &Roots, path: &str, rows: &mut Rows) -> Result<(), Col
     let folder = folder.as_ref();
     let cpu = Flat::read(folder, "cpu.stat")?;
     let seconds = |key: &str| cpu.value(key).map(|micros| micros / 1e6);
-    rows.maybe(&metas::CPU_USAGE, seconds("usage_usec"));
+    if let Some(used) = seconds("usage_usec") {
+        rows.labelled(&metas::CPU_USAGE, vec![("cpu", "total".to_owned())], used);
+    }
     rows.maybe(&metas::CPU_USER, seconds("user_usec"));
     rows.maybe(&metas::CPU_SYSTEM, seconds("system_usec"));
     rows.maybe(&metas::CFS_PERIODS, cpu.value("nr_periods"));
