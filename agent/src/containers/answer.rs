@@ -83,9 +83,8 @@ impl Inspected {
             started_at: started.filter(|at| at.0 > 0),
             restarts: restart_count,
             pid: Some(state.pid).filter(|pid| *pid > 0),
-            // Podman calls its own format, which is another one, json-file too; its files are named ctr.log.
-            json_log_path: log_path
-                .filter(|path| is_json && path.starts_with('/') && !path.ends_with("/ctr.log") && path.len() <= 4096),
+            // Podman says json-file of its k8s-file driver; the log inputs read that too.
+            json_log_path: log_path.filter(|path| is_json && path.starts_with('/') && path.len() <= 4096),
         })
     }
 }

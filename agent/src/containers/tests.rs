@@ -95,13 +95,6 @@ async fn a_runtime_that_fails_or_is_not_there_is_asked_again() {
 }
 
 #[test]
-fn podmans_own_format_is_not_taken_for_dockers() {
-    let text = inspected().replace("/var/lib/docker/x-json.log", "/run/containers/storage/x/userdata/ctr.log");
-    let answer: answer::Inspected = serde_json::from_str(&text).unwrap();
-    assert_eq!(answer.into_info(ID).unwrap().json_log_path, None);
-}
-
-#[test]
 fn faults_are_named() {
     let config = Config { sockets: vec!["docker.sock".into()], interval: Span::millis(5), ..Config::default() };
     let keys: Vec<String> = config.faults().into_iter().map(|(key, _)| key).collect();

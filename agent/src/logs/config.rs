@@ -127,7 +127,11 @@ pub const REFERENCE: &[(&str, &str, &str)] = &[
         "beginning",
         "beginning or end: where to begin in files that are there when the input first runs; later files are read whole",
     ),
-    ("containers.enabled", "true", "read the logs of containers that use Docker's json-file driver"),
+    (
+        "containers.enabled",
+        "true",
+        "read the logs of containers that use Docker's json-file or Podman's k8s-file driver",
+    ),
     ("containers.include", "[]", "globs of container names; empty: all"),
     ("containers.exclude", "[]", "globs of container names that are left out"),
     ("containers.start", "beginning", "as files[].start, for containers"),

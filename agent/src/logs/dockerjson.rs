@@ -4,6 +4,7 @@
 //! from the shape goes to serde_json. An entry whose text does not end in a newline is continued by the next entry
 //! of the same output: the driver cuts at 16 KiB.
 
+use super::cri;
 use serde::Deserialize;
 use skerry_model::{OutputStream, UnixMillis};
 
@@ -22,8 +23,12 @@ struct General {
     time: String,
 }
 
-/// Appends the text of an entry to `text`. `None` and `text` as it was, if the line is no entry.
+/// Appends the text of an entry to `text`; also of one in the CRI format ([`cri`]). `None` and `text` as it was, if the
+/// line is no entry.
 pub(super) fn decode(line: &[u8], text: &mut Vec<u8>) -> Option<Entry> {
+    if line.first().is_some_and(u8::is_ascii_digit) {
+        return cri::decode(line, text);
+    }
     let before = text.len();
     if let Some(entry) = decode_fixed(line, text) {
         return Some(entry);
@@ -98,7 +103,7 @@ fn unicode<'a>(digits: &'a [u8], text: &mut Vec<u8>) -> Option<&'a [u8]> {
 }
 
 /// Reads RFC 3339 time, `2026-11-20T22:18:00.123456789Z` or with an offset; cut to milliseconds.
-fn parse_time(text: &[u8]) -> Option<UnixMillis> {
+pub(super) fn parse_time(text: &[u8]) -> Option<UnixMillis> {
     let digits = |range: std::ops::Range<usize>| {
         text.get(range)?.iter().try_fold(0i64, |sum, b| b.is_ascii_digit().then(|| sum * 10 + i64::from(b - b'0')))
     };

@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! scan (globs, containers) -> trail (a path and its rotated generations) -> generation (one file)
-//!   -> window (the one read buffer) -> frame (lines) -> record (Docker entries, levels) -> batch
+//!   -> window (the one read buffer) -> frame (lines) -> record (entries of containers, levels) -> batch
 //! ```
 //!
 //! Invariants:
@@ -22,6 +22,7 @@
 //! files are not read. A damaged stored position makes its file begin anew: lines come twice, and the ledger says so.
 
 mod config;
+mod cri;
 mod dockerjson;
 mod file;
 mod frame;

@@ -138,7 +138,9 @@ impl Joiner {
     pub(super) fn take(&mut self, line: &[u8], cut: bool, generation: u64, start: u64, sink: &mut Sink<'_>) {
         // The frame of an entry takes some 80 bytes: the text is allocated once, at about its size.
         let mut text = Vec::with_capacity(line.len().saturating_sub(72));
-        let Some(entry) = dockerjson::decode(line, &mut text) else {
+        // Of a line that was cut nothing is decoded: it is kept as it is, and counted as cut.
+        let decoded = if cut { None } else { dockerjson::decode(line, &mut text) };
+        let Some(entry) = decoded else {
             sink.raw(line, cut);
             return;
         };

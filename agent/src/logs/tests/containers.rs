@@ -66,6 +66,34 @@ fn entries_become_records_with_the_containers_labels() {
 }
 
 #[test]
+fn podmans_lines_are_entries_too() {
+    let (mut rig, container) = rig();
+    // As Podman 4.3.1 writes with its k8s-file driver, times and texts shortened.
+    let lines = [
+        ("stdout", "P", "xx"),
+        ("stdout", "P", "yy"),
+        ("stderr", "F", "err"),
+        ("stdout", "F", "z"),
+        ("stdout", "P", "last"),
+    ];
+    rig.append(
+        &log(),
+        lines.map(|(output, tag, text)| format!("2026-11-20T22:18:00.5+00:00 {output} {tag} {text}\n")).concat(),
+    );
+    rig.list(std::slice::from_ref(&container));
+    rig.poll_after(0);
+    assert_eq!(rig.lines(), ["err", "xxyyz"]);
+    let told: Vec<_> = rig.records.iter().map(|record| (record.output, record.at)).collect();
+    let at = UnixMillis(WALL_MS + 500);
+    assert_eq!(told, [(OutputStream::Stderr, at), (OutputStream::Stdout, at)]);
+    rig.list(&[ContainerInfo { state: "exited".to_owned(), ..container }]);
+    rig.settle();
+    assert_eq!(rig.lines(), ["err", "xxyyz", "last"]);
+    assert_eq!(rig.stats.parse_failures.value(), 0);
+    assert!(rig.losses.is_empty());
+}
+
+#[test]
 fn cut_entries_are_joined_per_output_whatever_comes_between() {
     let (mut rig, container) = rig();
     rig.list(&[container]);
