@@ -1,12 +1,13 @@
-//! `cargo demo`, as a newcomer runs it.
+//! `cargo demo -- …`, as a newcomer runs it: cargo hands the second `--` on.
 
 use anyhow::{Context, ensure};
 use std::process::Command;
 
 #[test]
 fn the_demo_ends_by_itself_and_tells_what_arrived() -> anyhow::Result<()> {
-    let output =
-        Command::new(env!("CARGO_BIN_EXE_skerry-demo")).args(["--for", "8s", "--nodes", "2", "--json"]).output()?;
+    let output = Command::new(env!("CARGO_BIN_EXE_skerry-demo"))
+        .args(["--", "--for", "8s", "--nodes", "2", "--json"])
+        .output()?;
     let told = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "{}: {told}", output.status);
     let view: serde_json::Value = serde_json::from_slice(&output.stdout).with_context(|| format!("{output:?}"))?;

@@ -29,7 +29,7 @@ enum Name {
 }
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let args = Args::parse_from(skerry_tests::command_line());
     let say = |text: &str| {
         if !args.json {
             let _ = writeln!(std::io::stderr(), "{text}");

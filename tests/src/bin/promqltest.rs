@@ -19,7 +19,7 @@ struct Args {
 }
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let args = Args::parse_from(skerry_tests::command_line());
     let mut out = std::io::stdout();
     let (mut passed, mut failed, mut skipped) = (0, 0, 0);
     let files = match scripts(&args.paths) {
