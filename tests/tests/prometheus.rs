@@ -110,7 +110,7 @@ struct Memory(Data);
 
 impl Source for Memory {
     fn select(&self, m: &[Matcher], from: UnixMillis, to: UnixMillis, _: u64) -> Result<Vec<Selected>, SourceError> {
-        let meets = |labels: &Labels| m.iter().all(|matcher| matcher.matches(labels.value(matcher.label())));
+        let meets = |labels: &Labels| skerry_promql::matches_all(m, labels);
         let found = self.0.iter().filter(|(labels, _)| meets(labels)).map(|(labels, samples)| Selected {
             labels: labels.clone(),
             samples: samples.iter().filter(|s| s.at >= from && s.at <= to).copied().collect(),

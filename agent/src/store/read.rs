@@ -12,7 +12,7 @@ use super::writer::Writer;
 use rusqlite::{Connection, OptionalExtension};
 use skerry_chunk::LogBlock;
 use skerry_model::{Labels, LogRecord, LossEntry, LossReason, Sample, SeriesId, StreamKind, TimeRange, UnixMillis};
-use skerry_promql::Matcher;
+use skerry_promql::{Matcher, matches_all};
 use skerry_wire::{MESSAGE_BYTES_MAX, codec};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
@@ -82,10 +82,6 @@ fn within(range: TimeRange, at: UnixMillis) -> bool {
 
 fn matches(labels: &Labels, matchers: &[(String, String)]) -> bool {
     matchers.iter().all(|(name, value)| labels.value(name) == value)
-}
-
-fn meets(labels: &Labels, matchers: &[Matcher]) -> bool {
-    matchers.iter().all(|matcher| matcher.matches(labels.value(matcher.label())))
 }
 
 fn blocks_within(streams: &[Stream], kind: StreamKind, range: TimeRange) -> Vec<i64> {
@@ -172,7 +168,7 @@ pub(super) fn series(
     let fail = |source| ReadError::Database { path: path.to_owned(), source };
     let db = schema::open_reader(path).map_err(fail)?;
     let mut wanted: HashMap<SeriesId, Labels> = stored_series(&db, &query.matchers).map_err(fail)?;
-    wanted.extend(snapshot.unsaved.into_iter().filter(|(_, labels)| meets(labels, &query.matchers)));
+    wanted.extend(snapshot.unsaved.into_iter().filter(|(_, labels)| matches_all(&query.matchers, labels)));
     let ids: BTreeSet<SeriesId> = wanted.keys().copied().collect();
     let mut answer: BTreeMap<Labels, Vec<Sample>> = BTreeMap::new();
     let mut count = 0;
@@ -216,7 +212,7 @@ fn stored_series(db: &Connection, matchers: &[Matcher]) -> rusqlite::Result<Hash
     while let Some(row) = rows.next()? {
         let labels: Vec<u8> = row.get(1)?;
         if let Ok(labels) = codec::decode::<Labels>(&labels, MESSAGE_BYTES_MAX)
-            && meets(&labels, matchers)
+            && matches_all(matchers, &labels)
         {
             found.insert(SeriesId(row.get(0)?), labels);
         }
@@ -233,7 +229,7 @@ pub(super) fn label_sets(
     let fail = |source| ReadError::Database { path: path.to_owned(), source };
     let db = schema::open_reader(path).map_err(fail)?;
     let mut known = stored_series(&db, matchers).map_err(fail)?;
-    known.extend(unsaved.into_iter().filter(|(_, labels)| meets(labels, matchers)));
+    known.extend(unsaved.into_iter().filter(|(_, labels)| matches_all(matchers, labels)));
     Ok(known.into_values().collect())
 }
 

@@ -179,7 +179,7 @@ pub async fn node_detail(fleet: &Fleet, name: &str, newest: usize) -> Result<Nod
             .iter()
             .map(|(labels, sample)| NewestView {
                 metric: pairs(labels),
-                value: number(sample.value),
+                value: skerry_promql::number_text(sample.value),
                 at_ms: sample.at.0,
             })
             .collect(),
@@ -275,34 +275,4 @@ fn event_text(kind: &EventKind) -> String {
 /// Labels as a map.
 pub(super) fn pairs(labels: &Labels) -> BTreeMap<String, String> {
     labels.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
-}
-
-/// A value as Prometheus writes it in JSON.
-pub(super) fn number(value: f64) -> String {
-    if value.is_nan() {
-        "NaN".into()
-    } else if value.is_infinite() {
-        if value > 0.0 { "+Inf".into() } else { "-Inf".into() }
-    } else {
-        value.to_string()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_are_prometheuss() {
-        for (value, text) in [
-            (0.0, "0"),
-            (1.5, "1.5"),
-            (f64::NAN, "NaN"),
-            (f64::INFINITY, "+Inf"),
-            (f64::NEG_INFINITY, "-Inf"),
-            (12_000_000.0, "12000000"),
-        ] {
-            assert_eq!(number(value), text);
-        }
-    }
 }

@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, get, on};
 use skerry_model::{Labels, NodeId, UnixMillis};
 use skerry_promapi::{Catalog, Endpoint, Params, answer};
-use skerry_promql::{Limits, Matcher, Selected, Source, SourceError};
+use skerry_promql::{Limits, Matcher, Selected, Source, SourceError, matches_all};
 use std::collections::{BTreeMap, BTreeSet};
 use tokio::runtime::Handle;
 
@@ -93,10 +93,6 @@ impl FleetSource {
     }
 }
 
-fn meets(labels: &Labels, matchers: &[Matcher]) -> bool {
-    matchers.iter().all(|matcher| matcher.matches(labels.value(matcher.label())))
-}
-
 fn failed(error: ReadError) -> SourceError {
     SourceError(Box::new(error))
 }
@@ -118,7 +114,7 @@ impl Source for FleetSource {
             .series
             .into_iter()
             .map(|series| Selected { labels: self.labelled(&series.node, &series.labels), samples: series.samples })
-            .filter(|series| meets(&series.labels, &later))
+            .filter(|series| matches_all(&later, &series.labels))
             .collect();
         selected.sort_by(|a, b| a.labels.cmp(&b.labels));
         Ok(selected)
@@ -136,6 +132,6 @@ impl Catalog for FleetSource {
         let (matchers, later) = self.divided(matchers);
         let found = self.runtime.block_on(self.store.label_sets(matchers, series_max)).map_err(failed)?;
         let labelled = found.into_iter().map(|(node, labels)| self.labelled(&node, &labels));
-        Ok(labelled.filter(|labels| meets(labels, &later)).collect())
+        Ok(labelled.filter(|labels| matches_all(&later, labels)).collect())
     }
 }

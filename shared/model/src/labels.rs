@@ -161,7 +161,7 @@ impl LabelsBuilder {
     /// that is too long must not cost its measurements.
     ///
     /// # Panics
-    /// If more than [`LABELS_MAX`] labels were added: callers add a fixed few.
+    /// If more than [`LABELS_MAX`] labels were added, or names of more than 8 KiB: callers add a bounded few.
     #[must_use]
     pub fn build(mut self) -> Labels {
         let total: usize = self.0.iter().map(|(n, v)| n.len() + v.len()).sum();
@@ -195,6 +195,13 @@ mod tests {
         assert_eq!(Labels::new([("a", "1"), ("a", "2")]), Err(InvalidLabels::Duplicate("a".into())));
         assert!(matches!(Labels::new((0..100).map(|i| (format!("l{i}"), "v"))), Err(InvalidLabels::TooMany(100))));
         assert!(matches!(Labels::new([("a", "x".repeat(20_000))]), Err(InvalidLabels::TooLong(_))));
+    }
+
+    #[test]
+    fn the_builder_takes_what_a_container_may_bring() {
+        let long = "é".repeat(100_000);
+        let all = (0..40).fold(LabelsBuilder::metric("m"), |b, i| b.label(&format!("{i:0>144}"), long.clone()));
+        assert_eq!(all.build().len(), 41);
     }
 
     #[test]

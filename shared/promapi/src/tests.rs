@@ -1,6 +1,6 @@
 use super::*;
 use skerry_model::Sample;
-use skerry_promql::Selected;
+use skerry_promql::{Selected, matches_all};
 
 /// Two series with a sample every 15 s from 0 to 10 min, counting up.
 struct Two;
@@ -12,7 +12,7 @@ fn all() -> Vec<Labels> {
 
 impl Source for Two {
     fn select(&self, m: &[Matcher], from: UnixMillis, to: UnixMillis, _: u64) -> Result<Vec<Selected>, SourceError> {
-        let meets = |labels: &Labels| m.iter().all(|matcher| matcher.matches(labels.value(matcher.label())));
+        let meets = |labels: &Labels| matches_all(m, labels);
         let sample = |n: i64| Sample { at: UnixMillis(n * 15_000), value: n as f64 };
         let samples: Vec<Sample> = (0..=40).map(sample).filter(|s| s.at >= from && s.at <= to).collect();
         let found = all().into_iter().filter(meets).map(|labels| Selected { labels, samples: samples.clone() });
@@ -22,7 +22,7 @@ impl Source for Two {
 
 impl Catalog for Two {
     fn series(&self, m: &[Matcher], _: UnixMillis, _: UnixMillis, _: usize) -> Result<Vec<Labels>, SourceError> {
-        let meets = |labels: &Labels| m.iter().all(|matcher| matcher.matches(labels.value(matcher.label())));
+        let meets = |labels: &Labels| matches_all(m, labels);
         Ok(all().into_iter().filter(meets).collect())
     }
 }

@@ -1,7 +1,7 @@
 //! JSON as Prometheus writes it: values as texts, times as seconds with at most three decimals.
 
 use skerry_model::{Labels, UnixMillis};
-use skerry_promql::{Answer, Point, Series, Value};
+use skerry_promql::{Answer, Point, Series, Value, number_text};
 use std::fmt::Write;
 
 /// A successful answer around `data`.
@@ -81,7 +81,7 @@ pub(crate) fn text(content: &str) -> String {
 }
 
 fn pair(point: &Point) -> String {
-    format!("[{},\"{}\"]", time(point.at), number(point.value))
+    format!("[{},\"{}\"]", time(point.at), number_text(point.value))
 }
 
 fn time(at: UnixMillis) -> String {
@@ -92,27 +92,15 @@ fn time(at: UnixMillis) -> String {
     }
 }
 
-fn number(value: f64) -> String {
-    if value.is_nan() {
-        "NaN".into()
-    } else if value.is_infinite() {
-        if value > 0.0 { "+Inf" } else { "-Inf" }.into()
-    } else {
-        value.to_string()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn times_and_numbers_are_short() {
+    fn times_and_texts_are_jsons() {
         assert_eq!(time(UnixMillis(1_435_781_451_781)), "1435781451.781");
         assert_eq!(time(UnixMillis(1_500)), "1.5");
         assert_eq!(time(UnixMillis(-2_000)), "-2");
-        assert_eq!(number(-0.5), "-0.5");
-        assert_eq!(number(f64::NEG_INFINITY), "-Inf");
         assert_eq!(text("a\"\n"), "\"a\\\"\\n\"");
     }
 }

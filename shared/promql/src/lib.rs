@@ -26,7 +26,7 @@ mod value;
 
 pub use annotations::Annotations;
 pub use error::QueryError;
-pub use matcher::{InvalidMatcher, MatchOp, Matcher};
+pub use matcher::{InvalidMatcher, MatchOp, Matcher, matches_all};
 pub use query::{DEPTH_MAX, Limits, QUERY_BYTES_MAX, Query, Span};
 pub use source::{Selected, Source, SourceError};
-pub use value::{Answer, Point, Series, Value};
+pub use value::{Answer, Point, Series, Value, number_text};

@@ -2,6 +2,7 @@
 //! whole value and `.` also a line break.
 
 use regex::{Regex, RegexBuilder};
+use skerry_model::Labels;
 
 /// Longest expression that is compiled, in bytes.
 const EXPRESSION_BYTES_MAX: usize = 4096;
@@ -110,6 +111,12 @@ fn compile(expression: &str) -> Result<Regex, String> {
     // Parsed alone first, so that no stray parenthesis reaches over the anchors.
     let build = |text: &str| RegexBuilder::new(text).size_limit(COMPILED_BYTES_MAX).dot_matches_new_line(true).build();
     build(expression).and_then(|_| build(&format!("^(?:{expression})$"))).map_err(|e| e.to_string())
+}
+
+/// Whether labels meet every matcher.
+#[must_use]
+pub fn matches_all(matchers: &[Matcher], labels: &Labels) -> bool {
+    matchers.iter().all(|matcher| matcher.matches(labels.value(matcher.label())))
 }
 
 #[cfg(test)]

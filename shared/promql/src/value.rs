@@ -42,3 +42,36 @@ pub struct Answer {
     /// What its reader should know.
     pub annotations: Annotations,
 }
+
+/// A value as Prometheus writes it in answers, label values and messages: the shortest digits that read back, without
+/// exponent; `NaN`, `+Inf`, `-Inf`.
+#[must_use]
+pub fn number_text(value: f64) -> String {
+    if value.is_nan() {
+        "NaN".into()
+    } else if value.is_infinite() {
+        if value > 0.0 { "+Inf" } else { "-Inf" }.into()
+    } else {
+        value.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_prometheuss() {
+        for (value, text) in [
+            (0.0, "0"),
+            (1.5, "1.5"),
+            (-0.5, "-0.5"),
+            (f64::NAN, "NaN"),
+            (f64::INFINITY, "+Inf"),
+            (f64::NEG_INFINITY, "-Inf"),
+            (12_000_000.0, "12000000"),
+        ] {
+            assert_eq!(number_text(value), text);
+        }
+    }
+}

@@ -3,7 +3,9 @@
 use super::script::{Eval, Kind, Text, parse};
 use super::series::{Line, Slot};
 use skerry_model::{Labels, Sample, UnixMillis};
-use skerry_promql::{Answer, Limits, Matcher, Query, QueryError, Selected, Series, Source, SourceError, Span, Value};
+use skerry_promql::{
+    Answer, Limits, Matcher, Query, QueryError, Selected, Series, Source, SourceError, Span, Value, matches_all,
+};
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -114,7 +116,7 @@ impl Source for Memory {
         to: UnixMillis,
         _: u64,
     ) -> Result<Vec<Selected>, SourceError> {
-        let meets = |labels: &Labels| matchers.iter().all(|matcher| matcher.matches(labels.value(matcher.label())));
+        let meets = |labels: &Labels| matches_all(matchers, labels);
         if self.histograms.iter().any(meets) {
             self.touched.set(true);
         }

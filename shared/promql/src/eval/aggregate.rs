@@ -1,10 +1,11 @@
 //! Aggregations over the series of a vector.
 
 use super::column::{Column, absent, is_absent, only, with, without};
-use super::simple::{quantile, shown};
+use super::simple::quantile;
 use super::{Evaluator, Steps};
 use crate::error::{QueryError, execution};
 use crate::kahan::{Mean, Sum};
+use crate::value::number_text;
 use promql_parser::parser::token::{
     T_AVG, T_BOTTOMK, T_COUNT, T_COUNT_VALUES, T_GROUP, T_LIMIT_RATIO, T_LIMITK, T_MAX, T_MIN, T_QUANTILE, T_STDDEV,
     T_STDVAR, T_SUM, T_TOPK,
@@ -70,7 +71,7 @@ impl Evaluator<'_> {
     /// Warns where a quantile is none.
     pub(super) fn check_quantile(&mut self, phi: f64) {
         if !(0.0..=1.0).contains(&phi) {
-            self.annotations.warn(format!("quantile value should be between 0 and 1, got {}", shown(phi)));
+            self.annotations.warn(format!("quantile value should be between 0 and 1, got {}", number_text(phi)));
         }
     }
 
@@ -83,7 +84,7 @@ impl Evaluator<'_> {
                     return Err(execution("Parameter value is NaN"));
                 }
                 if value.abs() >= 9.3e18 {
-                    return Err(execution(format!("Scalar value {} overflows int64", shown(value))));
+                    return Err(execution(format!("Scalar value {} overflows int64", number_text(value))));
                 }
                 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "negative ones are none")]
                 Ok(value.max(0.0) as usize)
@@ -159,8 +160,10 @@ impl Evaluator<'_> {
         for ratio in &ratios {
             if ratio.abs() > 1.0 {
                 let bound = if *ratio > 0.0 { "1" } else { "-1" };
-                self.annotations
-                    .warn(format!("ratio value should be between -1 and 1, got {}, capping to {bound}", shown(*ratio)));
+                self.annotations.warn(format!(
+                    "ratio value should be between -1 and 1, got {}, capping to {bound}",
+                    number_text(*ratio)
+                ));
             }
         }
         for column in &mut columns {
@@ -195,7 +198,7 @@ impl Evaluator<'_> {
         let mut places: HashMap<Labels, usize> = HashMap::new();
         for column in columns {
             for (step, value) in column.values.iter().enumerate().filter(|(_, value)| !is_absent(**value)) {
-                let named = with(&column.labels, &label, &shown(*value))?;
+                let named = with(&column.labels, &label, &number_text(*value))?;
                 let mut labels = key(&named, aggregate.modifier.as_ref());
                 // Grouping may leave the label out; what counts is in it all the same.
                 labels = with(&labels, &label, named.value(&label))?;

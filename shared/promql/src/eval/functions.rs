@@ -215,7 +215,8 @@ impl Evaluator<'_> {
                 }
                 let phi = phis.first().copied().unwrap_or_default();
                 #[expect(clippy::float_cmp, reason = "whole numbers are written with a decimal")]
-                let text = if phi == phi.trunc() && phi.is_finite() { format!("{phi:.1}") } else { simple::shown(phi) };
+                let text =
+                    if phi == phi.trunc() && phi.is_finite() { format!("{phi:.1}") } else { crate::number_text(phi) };
                 column.labels = super::column::with(&column.labels, &label, &text)?;
                 output.push(column);
             }

@@ -99,17 +99,6 @@ pub(super) fn quantile(phi: f64, values: &mut [f64]) -> f64 {
     values[low] * (1.0 - weight) + values[high] * weight
 }
 
-/// A number in label values and messages: the shortest digits that read back, without exponent.
-pub(super) fn shown(value: f64) -> String {
-    if value.is_nan() {
-        "NaN".into()
-    } else if value.is_infinite() {
-        if value > 0.0 { "+Inf" } else { "-Inf" }.into()
-    } else {
-        value.to_string()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
