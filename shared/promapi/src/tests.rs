@@ -94,3 +94,50 @@ fn what_is_wrong_is_named() {
         assert!(body.contains(words), "{endpoint:?} {params:?}: {body}");
     }
 }
+
+#[test]
+fn times_and_numbers_at_their_ends_do_not_panic() {
+    let times = ["-100000000000000", "100000000000000", "0", "600"];
+    let queries = [
+        "up_total",
+        "rate(up_total[292y])",
+        "up_total offset 292y",
+        "up_total offset -292y",
+        "up_total @ 9e15",
+        "up_total @ -9e15",
+        "up_total @ 9e18",
+        "up_total @ 1e300",
+        "up_total @ NaN",
+        "up_total @ start() offset -292y",
+        "max_over_time(up_total[292y:1ms])",
+        "max_over_time(up_total[1m:1ms] offset -292y)",
+        "sum_over_time(rate(up_total[1m] @ -9e15)[292y:146y])",
+        "year(vector(1e300)) + month(vector(-1e300)) + days_in_month(vector(NaN))",
+        "timestamp(up_total) * 1e308 * 1e308",
+        "predict_linear(up_total[292y], 1e308)",
+        "topk(1e18, up_total)",
+        "topk(-1e18, up_total)",
+        "bottomk(NaN, up_total)",
+        "quantile(1e308, up_total)",
+        "round(up_total, 0)",
+        "clamp(up_total, 1e308, -1e308)",
+        "histogram_quantile(1e308, up_total)",
+        "label_replace(up_total, \"x\", \"$99999999999999999999\", \"node\", \"(.*)\")",
+        "double_exponential_smoothing(up_total[292y], 0.5, 0.5)",
+        "limitk(1e18, up_total)",
+        "limit_ratio(NaN, up_total)",
+        "count_values(\"__name__\", up_total / 0)",
+    ];
+    for query in queries {
+        for time in times {
+            let (status, body) = ask(&Endpoint::Query, &[("query", query), ("time", time)]);
+            assert!([200, 400, 422].contains(&status), "{query} at {time}: {body}");
+            let range = [("query", query), ("start", time), ("end", time), ("step", "100000000000")];
+            let (status, body) = ask(&Endpoint::QueryRange, &range);
+            assert!([200, 400, 422].contains(&status), "{query} from {time}: {body}");
+        }
+        let range = [("query", query), ("start", times[0]), ("end", times[1]), ("step", "100000000000")];
+        let (status, body) = ask(&Endpoint::QueryRange, &range);
+        assert!([200, 400, 422].contains(&status), "{query} over all: {body}");
+    }
+}
