@@ -11,7 +11,7 @@ use axum::http::StatusCode;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use skerry_model::{NodeId, StreamName};
-use skerry_seal::{ConfigDoc, Envelope, read_config};
+use skerry_seal::{ConfigDoc, Envelope, hex, read_config};
 
 /// Revisions that are listed.
 const REVISIONS_MAX: u32 = 100;
@@ -158,15 +158,6 @@ fn refused(fleet: &Fleet, error: DocumentError) -> ApiError {
     fleet.requests.refuse(error.code());
     tracing::warn!(code = error.code(), reason = %error, "a signed document was not taken");
     ApiError::new(status, error.code(), error.to_string())
-}
-
-/// Lower-case hexadecimal digits.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 fn signers(envelope: &[u8]) -> Vec<String> {

@@ -1,6 +1,5 @@
 //! Nodes: who they are, how they are, what happened to them.
 
-use super::documents::hex;
 use super::view::{
     AssignmentView, ConfigView, EventList, EventView, HostView, LossList, LossView, NewestView, NodeDetail, NodeList,
     NodeView,
@@ -14,7 +13,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use serde::Deserialize;
 use skerry_model::{Labels, NodeId, UnixMillis};
-use skerry_seal::{Assignment, fingerprint_words};
+use skerry_seal::{Assignment, fingerprint_words, hex};
 use skerry_wire::EventKind;
 use std::collections::BTreeMap;
 

@@ -71,7 +71,7 @@ fn assign(
     };
     let shown = streams.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     note(&format!("Node {node}, keys: {}\n  follows {shown}", fingerprint(&detail)?));
-    if known.as_ref().is_none_or(|known| hex(&known.tls_pin) != detail.tls_pin) {
+    if known.as_ref().is_none_or(|known| skerry_seal::hex(&known.tls_pin) != detail.tls_pin) {
         confirm("Do these words stand in the node's log or status, and shall it be assigned", args.yes)?;
     }
     let revision = next(known.as_ref().map(|known| known.revision), trust);
@@ -156,10 +156,6 @@ pub(super) fn fingerprint(detail: &NodeDetail) -> anyhow::Result<String> {
 
 fn bytes(hex: &str) -> anyhow::Result<[u8; 32]> {
     Ok(hex.parse::<PublicKey>().context("a key in the server's answer")?.0)
-}
-
-fn hex(bytes: &[u8; 32]) -> String {
-    PublicKey(*bytes).to_string()
 }
 
 fn label(text: &str) -> anyhow::Result<(String, String)> {

@@ -11,7 +11,7 @@ use anyhow::{Context, bail};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use skerry_model::UnixMillis;
-use skerry_seal::{FleetId, Revision, Role, RoleKeys, RootDoc, SigningKey, random, root_hash, sha256};
+use skerry_seal::{FleetId, Revision, Role, RoleKeys, RootDoc, SigningKey, hex, random, root_hash, sha256};
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::net::SocketAddr;
@@ -191,10 +191,6 @@ fn write_new(path: &Path, bytes: &[u8], mode: u32) -> anyhow::Result<()> {
             file.sync_all()
         });
     written.with_context(|| format!("write {}", path.display()))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -43,7 +43,7 @@ pub use envelope::{
 };
 pub use fleet::{FleetId, InvalidFleetId};
 pub use floors::{Floor, Floors};
-pub use keys::{InvalidKey, KeyId, PublicKey, RandomError, SigningKey, random, sha256};
+pub use keys::{InvalidKey, KeyId, PublicKey, RandomError, SigningKey, hex, random, sha256};
 pub use secret::{
     SealedSecret, SecretContext, SecretError, SecretValue, X25519Key, X25519Public, open_secret, seal_secret,
 };

@@ -5,7 +5,7 @@ use super::column::{Column, absent, is_absent};
 use super::rates::{Change, change, instant_change, regression, smoothed};
 use super::select::{Take, Window, matchers};
 use super::simple::{quantile, round};
-use super::{Evaluated, Evaluator, Steps, over_time, simple, unwrapped};
+use super::{Evaluated, Evaluator, Steps, over_time, seconds, simple, unwrapped};
 use crate::error::{QueryError, execution};
 use crate::matcher::{MatchOp, Matcher};
 use promql_parser::parser::{Call, Expr};
@@ -304,9 +304,4 @@ fn labels_of_absent(arg: &Expr) -> Result<Labels, QueryError> {
 /// As Go's `math.Max` and `math.Min`: NaN stays NaN.
 fn clamp(value: f64, least: f64, most: f64) -> f64 {
     if value.is_nan() { value } else { value.max(least).min(most) }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "milliseconds since 1970 fit")]
-fn seconds(millis: i64) -> f64 {
-    millis as f64 / 1000.0
 }

@@ -176,3 +176,9 @@ fn unwrapped(mut expr: &Expr) -> &Expr {
     }
     expr
 }
+
+/// Milliseconds since 1970, or of a span, as the seconds that expressions work with.
+#[expect(clippy::cast_precision_loss, reason = "exact to 2^53 ms, 285,000 years")]
+fn seconds(millis: i64) -> f64 {
+    millis as f64 / 1000.0
+}

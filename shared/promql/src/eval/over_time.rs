@@ -1,6 +1,7 @@
 //! What a range comes to: the `_over_time` functions and their like.
 
 use super::aggregate::extreme;
+use super::seconds;
 use super::select::Window;
 use super::simple::quantile;
 use crate::kahan::{Mean, Sum};
@@ -88,9 +89,4 @@ fn variance(values: &[f64]) -> f64 {
         sum.add(delta * (value - mean.value()));
     }
     sum.value() / count
-}
-
-#[expect(clippy::cast_precision_loss, reason = "milliseconds since 1970 fit")]
-fn seconds(millis: i64) -> f64 {
-    millis as f64 / 1000.0
 }

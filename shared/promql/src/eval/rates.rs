@@ -1,5 +1,6 @@
 //! What changes over a range: rates, differences, trends.
 
+use super::seconds;
 use super::select::Window;
 
 /// What is asked of the difference between a window's ends.
@@ -110,9 +111,4 @@ pub(super) fn smoothed(window: &Window<'_>, smoothing: f64, trend: f64) -> Optio
         level = next;
     }
     Some(level)
-}
-
-#[expect(clippy::cast_precision_loss, reason = "milliseconds of a time span")]
-fn seconds(millis: i64) -> f64 {
-    millis as f64 / 1000.0
 }
