@@ -3,7 +3,7 @@
 //! Features never import each other: whoever produces and whoever consumes both know only this file and the
 //! shared crates.
 
-use skerry_model::{LogRecord, LossEntry, Scrape};
+use skerry_model::{LogRecord, LossEntry, Observation};
 
 /// What an input read, with the position that covers it. Records, positions and losses are committed together,
 /// so that after a crash the input resumes exactly behind the last stored record.
@@ -29,9 +29,9 @@ pub struct PositionUpdate {
 /// One round of collection.
 #[derive(Debug, Clone, Default)]
 pub struct Collected {
-    /// What was measured.
-    pub scrape: Scrape,
-    /// Which collectors failed in this round; the others' values stand in `scrape`.
+    /// What was measured. All observations of a metric are adjacent, and a label set stands at most once.
+    pub observations: Vec<Observation>,
+    /// Which collectors failed in this round; the others' values stand in `observations`.
     pub failures: Vec<CollectorFailure>,
 }
 

@@ -9,7 +9,7 @@ type Row<'a> = (&'static MetricMeta, &'a [(&'a str, &'a str)], f64);
 
 macro_rules! metas {
     ($($id:ident $kind:ident $name:literal $help:literal;)*) => {
-        $(static $id: MetricMeta = MetricMeta { name: $name, kind: MetricKind::$kind, help: $help };)*
+        $(static $id: MetricMeta = MetricMeta::fixed($name, MetricKind::$kind, $help);)*
         /// Names of all metrics of this module.
         #[cfg(test)]
         const NAMES: &[&str] = &[$($name),*];
@@ -131,8 +131,8 @@ pub fn observe(vitals: &Vitals) -> Vec<Observation> {
 }
 
 fn row((meta, labels, value): Row<'_>) -> Observation {
-    let builder = labels.iter().fold(LabelsBuilder::metric(meta.name), |b, (name, value)| b.label(name, *value));
-    Observation { meta, labels: builder.build(), value }
+    let builder = labels.iter().fold(LabelsBuilder::metric(&meta.name), |b, (name, value)| b.label(name, *value));
+    Observation { meta: meta.into(), labels: builder.build(), value }
 }
 
 #[cfg(test)]

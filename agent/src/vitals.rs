@@ -7,7 +7,7 @@ use crate::host;
 use crate::logs::LogStats;
 use crate::store::Stats;
 use crate::sync::task::{Facts, SyncStats};
-use skerry_model::{Mono, NodeId, Scrape};
+use skerry_model::{Mono, NodeId, Observation};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tokio::sync::watch;
@@ -26,7 +26,7 @@ pub struct Vitals {
     /// What the features say.
     pub board: Board,
     /// The newest round of collection.
-    pub latest: watch::Receiver<Arc<Scrape>>,
+    pub latest: watch::Receiver<Arc<Vec<Observation>>>,
     /// The store's figures.
     pub store: watch::Receiver<Arc<Stats>>,
     /// The log inputs' figures.

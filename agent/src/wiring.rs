@@ -29,7 +29,7 @@ use crate::sync::task::{Backlog, SyncStats, SyncTask};
 use crate::vitals::Vitals;
 use crate::{api, host, own};
 use anyhow::{Context, bail};
-use skerry_model::{ContainerInfo, Epoch, Scrape, Seq, SeriesId, StreamKind};
+use skerry_model::{ContainerInfo, Epoch, Seq, SeriesId, StreamKind};
 use skerry_seal::NodeIdentity;
 use skerry_wire::{Ack, Batch, Event, EventKind, LiveLine, Status as WireStatus, codec};
 use std::net::TcpListener;
@@ -91,7 +91,7 @@ pub async fn run(local: &Local, process: &Process) -> anyhow::Result<Exit> {
     let inputs = LogInputs::new(&effective.logs, positions).map_err(|faults| anyhow::anyhow!("logs: {faults:?}"))?;
     let collector = Collector::new(&effective.collect, local.roots.clone(), clock.clone())
         .map_err(|faults| anyhow::anyhow!("collect: {faults:?}"))?;
-    let (latest_in, latest) = watch::channel(Arc::new(Scrape::default()));
+    let (latest_in, latest) = watch::channel(Arc::default());
     let vitals = Vitals {
         node: node.clone(),
         fleet: enrolment.as_ref().map(|enrolment| (enrolment.fleet.to_string(), enrolment.url())),

@@ -74,8 +74,8 @@ fn series_and_types_are_node_exporters() {
     let collected = collector.collect(UnixMillis(1), &[]);
     assert_eq!(collected.failures, []);
     let mut ours = BTreeSet::new();
-    for observation in &collected.scrape.observations {
-        let name = observation.meta.name;
+    for observation in &collected.observations {
+        let name = &*observation.meta.name;
         // Later versions of the peer have this label; the one here does not.
         let series =
             observation.labels.to_string().replace("adminstate=\"up\",", "").replace("adminstate=\"down\",", "");
@@ -84,6 +84,7 @@ fn series_and_types_are_node_exporters() {
             MetricKind::Counter => "counter",
             MetricKind::Gauge => "gauge",
             MetricKind::Untyped => "untyped",
+            other => other.as_str(),
         };
         // Stalled CPU time and newer memory fields are of kernels that the peer does not know.
         if let Some(theirs) = types.get(name) {
@@ -92,7 +93,7 @@ fn series_and_types_are_node_exporters() {
     }
     // Processes come and go, and so do their states; collectors that only one of the two has are no difference.
     let is_fleeting = |series: &str| series.starts_with("node_processes_state") || series.contains("collector=");
-    let families: BTreeSet<&str> = collected.scrape.observations.iter().map(|o| o.meta.name).collect();
+    let families: BTreeSet<&str> = collected.observations.iter().map(|o| &*o.meta.name).collect();
     let missing: Vec<&String> = theirs
         .iter()
         .filter(|series| families.contains(series.split('{').next().unwrap()) && !is_fleeting(series))

@@ -51,8 +51,8 @@ async fn index() -> &'static str {
 async fn metrics(State(vitals): State<Vitals>, headers: HeaderMap) -> Response {
     let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let format = Format::wanted(accept);
-    let scrape = vitals.latest.borrow().clone();
-    ([(header::CONTENT_TYPE, format.media_type())], exposition::write(&scrape.observations, format)).into_response()
+    let observations = vitals.latest.borrow().clone();
+    ([(header::CONTENT_TYPE, format.media_type())], exposition::write(&observations, format)).into_response()
 }
 
 async fn healthz() -> &'static str {

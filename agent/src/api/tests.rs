@@ -8,25 +8,25 @@ use crate::store;
 use axum::body::Body;
 use axum::http::Request;
 use http_body_util::BodyExt;
-use skerry_model::{LabelsBuilder, MetricKind, MetricMeta, Observation, Scrape, UnixMillis};
+use skerry_model::{LabelsBuilder, Meta, MetricKind, MetricMeta, Observation, UnixMillis};
 use std::sync::Arc;
 use tokio::sync::watch;
 use tower::ServiceExt;
 
-static METER: MetricMeta = MetricMeta { name: "m_total", kind: MetricKind::Counter, help: "For tests." };
+static METER: MetricMeta = MetricMeta::fixed("m_total", MetricKind::Counter, "For tests.");
 
 fn vitals(folder: &std::path::Path) -> (Vitals, Store) {
     let clock = Clock::system();
     let opened = store::open(&folder.join("agent.db"), store::Config::default(), clock.clone(), || 1).unwrap();
-    let observation = Observation { meta: &METER, labels: LabelsBuilder::metric("m_total").build(), value: 4.0 };
-    let scrape = Scrape { at: UnixMillis(1), observations: vec![observation] };
+    let observation =
+        Observation { meta: Meta::Fixed(&METER), labels: LabelsBuilder::metric("m_total").build(), value: 4.0 };
     let vitals = Vitals {
         node: "pi-4".parse().unwrap(),
         fleet: None,
         started: clock.mono(),
         clock,
         board: Board::default(),
-        latest: watch::channel(Arc::new(scrape)).1,
+        latest: watch::channel(Arc::new(vec![observation])).1,
         store: opened.store.stats(),
         logs: Arc::new(LogStats::default()),
         sync: Arc::default(),

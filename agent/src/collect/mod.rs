@@ -37,7 +37,7 @@ pub use task::{CollectEnded, CollectTask};
 use crate::clock::Clock;
 use crate::data::{Collected, CollectorFailure};
 use sink::{Sink, gauge};
-use skerry_model::{ContainerInfo, MetricMeta, Scrape, UnixMillis};
+use skerry_model::{ContainerInfo, MetricMeta, UnixMillis};
 use std::time::Instant;
 
 static DURATION: MetricMeta = gauge("node_scrape_collector_duration_seconds", "How long a collector took, in seconds.");
@@ -104,7 +104,7 @@ impl Collector {
         Ok(Self { enabled, roots, clock })
     }
 
-    /// One round: every value carries `now`. Blocks while it reads.
+    /// One round. Blocks while it reads.
     pub fn collect(&mut self, now: UnixMillis, containers: &[ContainerInfo]) -> Collected {
         let round = Round { roots: &self.roots, containers, now };
         let mut sink = Sink::default();
@@ -126,7 +126,7 @@ impl Collector {
         for (name, _, succeeded) in &outcomes {
             sink.push(&SUCCESS, &[("collector", name)], f64::from(u8::from(*succeeded)));
         }
-        Collected { scrape: Scrape { at: now, observations: sink.into_observations() }, failures }
+        Collected { observations: sink.into_observations(), failures }
     }
 }
 

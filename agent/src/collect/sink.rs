@@ -4,17 +4,17 @@ use skerry_model::{Labels, LabelsBuilder, MetricKind, MetricMeta, Observation};
 
 /// A counter's name and help.
 pub(super) const fn counter(name: &'static str, help: &'static str) -> MetricMeta {
-    MetricMeta { name, kind: MetricKind::Counter, help }
+    MetricMeta::fixed(name, MetricKind::Counter, help)
 }
 
 /// A gauge's name and help.
 pub(super) const fn gauge(name: &'static str, help: &'static str) -> MetricMeta {
-    MetricMeta { name, kind: MetricKind::Gauge, help }
+    MetricMeta::fixed(name, MetricKind::Gauge, help)
 }
 
 /// Name and help of a value of which nobody says what it is.
 pub(super) const fn untyped(name: &'static str, help: &'static str) -> MetricMeta {
-    MetricMeta { name, kind: MetricKind::Untyped, help }
+    MetricMeta::fixed(name, MetricKind::Untyped, help)
 }
 
 /// The values of one round.
@@ -24,8 +24,8 @@ pub(super) struct Sink(Vec<Observation>);
 impl Sink {
     /// Adds a value with these labels besides the metric's name.
     pub(super) fn push(&mut self, meta: &'static MetricMeta, labels: &[(&str, &str)], value: f64) {
-        let builder = labels.iter().fold(LabelsBuilder::metric(meta.name), |b, (name, value)| b.label(name, *value));
-        self.0.push(Observation { meta, labels: builder.build(), value });
+        let builder = labels.iter().fold(LabelsBuilder::metric(&meta.name), |b, (name, value)| b.label(name, *value));
+        self.0.push(Observation { meta: meta.into(), labels: builder.build(), value });
     }
 
     /// Adds one value per thing for each metric in turn, so that a metric's observations are adjacent: `rows` are the

@@ -4,7 +4,8 @@ use super::Collector;
 use crate::board::Board;
 use crate::clock::Clock;
 use crate::data::CollectorFailure;
-use crate::store::{CommitError, Store};
+use crate::stale::Present;
+use crate::store::{CommitError, Pace, Store};
 use skerry_model::{ContainerInfo, Mono, Observation, Scrape, UnixMillis};
 use skerry_wire::{Event, EventKind};
 use std::collections::BTreeMap;
@@ -42,7 +43,7 @@ pub struct CollectTask {
     /// Where samples go.
     pub store: Store,
     /// The newest round, for whoever shows it.
-    pub latest: watch::Sender<Arc<Scrape>>,
+    pub latest: watch::Sender<Arc<Vec<Observation>>>,
     /// Where failures are put up.
     pub board: Board,
     /// Clocks.
@@ -58,7 +59,7 @@ impl CollectTask {
         let Self { mut collector, interval, own, containers, store, latest, board, clock } = self;
         let mut every = tokio::time::interval(interval);
         every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let (mut failing, mut steps) = (Failing::default(), Steps::default());
+        let (mut failing, mut steps, mut present) = (Failing::default(), Steps::default(), Present::default());
         loop {
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
@@ -71,10 +72,13 @@ impl CollectTask {
             });
             let (returned, mut collected) = round.await?;
             collector = returned;
-            collected.scrape.observations.extend(own());
-            board.write(|entries| entries.last_round = Some((now, collected.scrape.observations.len())));
-            latest.send_replace(Arc::new(collected.scrape.clone()));
-            store.append_scrape(collected.scrape).await.map_err(CommitError::Closed)?;
+            collected.observations.extend(own());
+            board.write(|entries| entries.last_round = Some((now, collected.observations.len())));
+            let values = collected.observations.iter().map(|o| (o.labels.clone(), o.value)).collect();
+            let mut scrape = Scrape { at: now, values };
+            present.follow(&mut scrape);
+            latest.send_replace(Arc::new(collected.observations));
+            store.append_scrape(scrape, Pace::Round).await.map_err(CommitError::Closed)?;
             let mut kinds = failing.follow(&collected.failures, &board);
             kinds.extend(steps.follow(now, clock.mono()));
             if !kinds.is_empty() {

@@ -66,7 +66,7 @@ fn round(roots: Roots) -> Collected {
 }
 
 fn value(collected: &Collected, series: &str) -> Option<f64> {
-    let found = collected.scrape.observations.iter().find(|o| o.labels.to_string() == series);
+    let found = collected.observations.iter().find(|o| o.labels.to_string() == series);
     found.map(|observation| observation.value)
 }
 
@@ -121,7 +121,7 @@ fn a_node_reads_under_node_exporters_names() {
         let found = value(&collected, series);
         assert!(found.is_some_and(|found| (found - expected).abs() < 1e-9), "{series}: {found:?}, not {expected}");
     }
-    let names: Vec<String> = collected.scrape.observations.iter().map(|o| o.labels.to_string()).collect();
+    let names: Vec<String> = collected.observations.iter().map(|o| o.labels.to_string()).collect();
     for absent in ["loop0", "nfs4", "NeverHeardOf", "nr_free_pages", "mountpoint=\"/proc\""] {
         assert!(!names.iter().any(|name| name.contains(absent)), "{absent} was collected");
     }
@@ -136,11 +136,11 @@ fn observations_of_a_metric_are_adjacent_and_no_label_set_stands_twice() {
     let mut names: Vec<&str> = Vec::new();
     let collected = round(roots);
     let mut seen = std::collections::HashSet::new();
-    for observation in &collected.scrape.observations {
+    for observation in &collected.observations {
         assert!(seen.insert(&observation.labels), "{} stands twice", observation.labels);
-        if names.last() != Some(&observation.meta.name) {
-            assert!(!names.contains(&observation.meta.name), "{} is scattered", observation.meta.name);
-            names.push(observation.meta.name);
+        if names.last().is_none_or(|last| *last != observation.meta.name) {
+            assert!(!names.contains(&&*observation.meta.name), "{} is scattered", observation.meta.name);
+            names.push(&*observation.meta.name);
         }
         assert_eq!(observation.labels.metric(), observation.meta.name);
     }
@@ -216,5 +216,5 @@ fn this_machine_is_collected_without_failures() {
     let mut collector = Collector::new(&Config::default(), Roots::default(), Clock::system()).unwrap();
     let collected = collector.collect(UnixMillis(1), &[]);
     assert_eq!(collected.failures, []);
-    assert!(collected.scrape.observations.len() > 100, "{} series", collected.scrape.observations.len());
+    assert!(collected.observations.len() > 100, "{} series", collected.observations.len());
 }

@@ -4,6 +4,7 @@
 //! store has no room for them and everything else goes on.
 
 use super::config::Config;
+use super::head::Pace;
 use super::load::{LoadError, LoadRequest};
 use super::open::OpenError;
 use super::read::{self, LogQuery, LogSnapshot, ReadError, SeriesQuery, SeriesSnapshot};
@@ -86,7 +87,7 @@ type Reply<T> = oneshot::Sender<T>;
 
 #[derive(Debug)]
 enum Command {
-    Scrape(Scrape),
+    Scrape(Scrape, Pace),
     Events(Vec<Event>, Reply<Result<(), WriteError>>),
     Loss(LossEntry),
     Acknowledge(Ack),
@@ -140,8 +141,8 @@ impl Store {
     ///
     /// # Errors
     /// [`Closed`].
-    pub async fn append_scrape(&self, scrape: Scrape) -> Result<(), Closed> {
-        self.send(Command::Scrape(scrape)).await
+    pub async fn append_scrape(&self, scrape: Scrape, pace: Pace) -> Result<(), Closed> {
+        self.send(Command::Scrape(scrape, pace)).await
     }
 
     /// Hands over what a log input read. Waits while the store has no room for log records; the input then leaves
@@ -377,7 +378,7 @@ impl Shell {
         let now = moment(&self.clock);
         // Whoever no longer waits for an answer does not need it: a failed reply is dropped.
         match command {
-            Command::Scrape(scrape) => writer.append_scrape(&scrape, now),
+            Command::Scrape(scrape, pace) => writer.append_scrape(&scrape, pace, now),
             Command::Events(events, reply) => drop(reply.send(writer.append_events(events, now))),
             Command::Loss(entry) => writer.record_loss(entry, now),
             Command::Acknowledge(ack) => writer.acknowledge(&ack),

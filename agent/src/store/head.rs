@@ -13,6 +13,16 @@ use skerry_model::{Mono, Seq, SeriesId, TimeRange, UnixMillis};
 use skerry_wire::SeqSet;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+/// Whether the commit schedule counts a scrape. Settings speak of rounds of collection; what other sources bring in
+/// between rides along, bounded by its memory and by the longest wait of what is not acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pace {
+    /// A round of the node's own collection.
+    Round,
+    /// Anything else.
+    Between,
+}
+
 /// One scrape.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Row {
@@ -20,6 +30,8 @@ pub(super) struct Row {
     pub(super) seq: Seq,
     /// When it was taken, by the wall clock.
     pub(super) at: UnixMillis,
+    /// Whether the commit schedule counts it.
+    pub(super) pace: Pace,
     /// When it came, for the commit schedule.
     pub(super) since: Mono,
     /// Values, by rising series id.
@@ -52,6 +64,11 @@ impl Head {
     /// How many rows wait for their commit.
     pub(super) fn len(&self) -> usize {
         self.rows.len()
+    }
+
+    /// How many of them the commit schedule counts.
+    pub(super) fn rounds(&self) -> usize {
+        self.rows.iter().filter(|row| row.pace == Pace::Round).count()
     }
 
     /// Memory of the waiting rows.
@@ -143,7 +160,7 @@ mod tests {
 
     fn row(seq: u64, values: &[(u32, f64)]) -> Row {
         let values = values.iter().map(|(series, value)| (SeriesId(*series), *value)).collect();
-        Row { seq: Seq(seq), at: UnixMillis(seq as i64 * 1000), since: Mono(seq), values }
+        Row { seq: Seq(seq), at: UnixMillis(seq as i64 * 1000), pace: Pace::Round, since: Mono(seq), values }
     }
 
     fn head() -> Head {

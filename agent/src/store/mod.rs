@@ -48,6 +48,7 @@ mod tests;
 
 pub use config::{Config, Policy, REFERENCE, Retention};
 pub use handle::{Closed, CommitError, Opened, StateError, Store, open};
+pub use head::Pace;
 pub use load::{LoadError, LoadRequest};
 pub use open::{OpenError, Restored};
 pub use peek::peek;

@@ -12,7 +12,7 @@ use super::blocks::{self, LINE_BYTES_MAX, LOG_BLOCK_BYTES_MAX};
 use super::commit::{self, Budget, Due, RETRY_AFTER_MAX, RETRY_AFTER_MIN, Waiting};
 use super::config::{Config, Policy};
 use super::draft::{Draft, Extra, Running};
-use super::head::{Head, Row};
+use super::head::{Head, Pace, Row};
 use super::ledger::Losses;
 use super::series::SeriesMap;
 use super::stats::Stats;
@@ -182,25 +182,27 @@ impl Writer {
     }
 
     /// Takes a scrape. It can be sent from now on; it is committed when the schedule says so.
-    pub fn append_scrape(&mut self, scrape: &Scrape, now: Now) {
+    pub fn append_scrape(&mut self, scrape: &Scrape, pace: Pace, now: Now) {
         let at = self.current(StreamKind::Metrics);
         if self.head.bytes() >= HEAD_BYTES_HARD_MAX {
             self.head.shed(&self.streams[at].core.acked);
         }
         if self.head.bytes() >= HEAD_BYTES_HARD_MAX {
-            return self.lose_samples(LossReason::DiskFull, scrape.observations.len(), scrape.at, now);
+            return self.lose_samples(LossReason::DiskFull, scrape.values.len(), scrape.at, now);
         }
-        self.series.begin_scrape();
+        if pace == Pace::Round {
+            self.series.begin_scrape();
+        }
         if self.series.is_full() {
             self.retired.extend(self.series.retire());
         }
-        let mut values = Vec::with_capacity(scrape.observations.len());
-        for observation in &scrape.observations {
-            if let Some(id) = self.series.resolve(&observation.labels) {
-                values.push((id, observation.value));
+        let mut values = Vec::with_capacity(scrape.values.len());
+        for (labels, value) in &scrape.values {
+            if let Some(id) = self.series.resolve(labels) {
+                values.push((id, *value));
             }
         }
-        let refused = scrape.observations.len() - values.len();
+        let refused = scrape.values.len() - values.len();
         if refused > 0 {
             self.lose_samples(LossReason::SeriesLimit, refused, scrape.at, now);
         }
@@ -210,7 +212,7 @@ impl Writer {
         let seq = core.next;
         core.next = seq.next();
         self.stats.samples += values.len() as u64;
-        self.head.push(Row { seq, at: scrape.at, since: now.mono, values: values.into_boxed_slice() });
+        self.head.push(Row { seq, at: scrape.at, pace, since: now.mono, values: values.into_boxed_slice() });
     }
 
     fn lose_samples(&mut self, reason: LossReason, count: usize, at: UnixMillis, now: Now) {
@@ -319,8 +321,8 @@ impl Writer {
     fn waiting(&self) -> Waiting {
         let acked = &self.streams[self.current(StreamKind::Metrics)].core.acked;
         Waiting {
-            scrapes: self.head.len(),
-            scrapes_unacked: self.head.unacked(acked).count(),
+            scrapes: self.head.rounds(),
+            scrapes_unacked: self.head.unacked(acked).filter(|row| row.pace == Pace::Round).count(),
             scrape_bytes: self.head.bytes(),
             scrape_since: self.head.unacked(acked).next().map(|row| row.since),
             log_bytes: self.logs.bytes,

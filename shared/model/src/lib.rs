@@ -22,5 +22,5 @@ pub use labels::{InvalidLabels, LABEL_BYTES_MAX, LABELS_MAX, Labels, LabelsBuild
 pub use log::{Level, LogRecord, OutputStream};
 pub use loss::{LossEntry, LossReason};
 pub use quantity::{Bytes, InvalidQuantity, Span};
-pub use sample::{MetricKind, MetricMeta, Observation, STALE_NAN_BITS, Sample, Scrape, is_stale, stale_nan};
+pub use sample::{Meta, MetricKind, MetricMeta, Observation, STALE_NAN_BITS, Sample, Scrape, is_stale, stale_nan};
 pub use time::{Mono, TimeRange, UnixMillis};

@@ -29,11 +29,17 @@ pub enum LossReason {
     CollectorFailed,
     /// A record could not be parsed.
     Parse,
+    /// A sample was older than the newest of its series, or had its time and another value.
+    OutOfOrder,
+    /// A sample's time was too far in the future.
+    OutOfBounds,
+    /// What a source gave at once exceeded a limit of its config (samples, labels, bytes).
+    Limit,
 }
 
 impl LossReason {
     /// Every reason.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 14] = [
         Self::Retention,
         Self::Crash,
         Self::DiskFull,
@@ -45,6 +51,9 @@ impl LossReason {
         Self::DatabaseReplaced,
         Self::CollectorFailed,
         Self::Parse,
+        Self::OutOfOrder,
+        Self::OutOfBounds,
+        Self::Limit,
     ];
 
     /// Lower-case name, as it stands in labels and tables.
@@ -62,6 +71,9 @@ impl LossReason {
             Self::DatabaseReplaced => "database_replaced",
             Self::CollectorFailed => "collector_failed",
             Self::Parse => "parse",
+            Self::OutOfOrder => "out_of_order",
+            Self::OutOfBounds => "out_of_bounds",
+            Self::Limit => "limit",
         }
     }
 

@@ -77,7 +77,7 @@ impl Collect for Containers {
             rows.extend(values.0.into_iter().map(|row| (labels.clone(), row)));
         }
         // A metric's series stand together; within it containers stay in the order of their cgroups.
-        rows.sort_by_key(|(_, row)| row.meta.name);
+        rows.sort_by_key(|(_, row)| &*row.meta.name);
         for (labels, row) in &rows {
             let mut all: Vec<(&str, &str)> =
                 labels.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();

@@ -90,18 +90,14 @@ fn half_delivered_blocks_lose_their_other_half() {
     // Series of their own, each with a value of its own: blocks that are large.
     while rig.losses(StreamKind::Metrics, LossReason::Retention).is_none() {
         let at = rig.now.wall;
-        let observe = |n: usize| Observation {
-            meta: &METER,
-            labels: series(n),
-            value: f64::from_bits(
-                noise(n as u64 ^ at.0 as u64, 8)
-                    .bytes()
-                    .fold(1, |sum, b| u64::wrapping_add(u64::wrapping_mul(sum, 251), u64::from(b))),
-            ),
+        let observe = |n: usize| {
+            let noise = noise(n as u64 ^ at.0 as u64, 8);
+            let bits = noise.bytes().fold(1, |sum, b| u64::wrapping_add(u64::wrapping_mul(sum, 251), u64::from(b)));
+            (series(n), f64::from_bits(bits))
         };
-        let scrape = Scrape { at, observations: (0..500).map(observe).collect() };
+        let scrape = Scrape { at, values: (0..500).map(observe).collect() };
         let now = rig.now;
-        rig.w().append_scrape(&scrape, now);
+        rig.w().append_scrape(&scrape, Pace::Round, now);
         rig.flush();
         rig.pass(15);
     }
@@ -145,10 +141,10 @@ fn series_are_forgotten_with_the_last_block_that_needs_them() {
     for day in 1..6 {
         for _ in 0..8 {
             rig.pass(10_000);
-            let observe = |n: usize| Observation { meta: &METER, labels: series(day * 100 + n), value: 1.0 };
-            let scrape = Scrape { at: rig.now.wall, observations: (0..4).map(observe).collect() };
+            let observe = |n: usize| (series(day * 100 + n), 1.0);
+            let scrape = Scrape { at: rig.now.wall, values: (0..4).map(observe).collect() };
             let now = rig.now;
-            rig.w().append_scrape(&scrape, now);
+            rig.w().append_scrape(&scrape, Pace::Round, now);
             rig.flush();
         }
         fleet.sync(&mut rig);

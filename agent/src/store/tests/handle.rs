@@ -16,8 +16,8 @@ fn start(dir: &tempfile::TempDir, config: Config) -> (Opened, Arc<ManualClock>) 
 }
 
 fn scrape(at: i64, value: f64) -> Scrape {
-    let observe = |n| Observation { meta: &METER, labels: series(n), value: value + n as f64 };
-    Scrape { at: UnixMillis(at), observations: (0..3).map(observe).collect() }
+    let observe = |n| (series(n), value + n as f64);
+    Scrape { at: UnixMillis(at), values: (0..3).map(observe).collect() }
 }
 
 fn lines(at: i64, lines: &[&str]) -> LogInput {
@@ -34,11 +34,11 @@ async fn what_is_taken_in_can_be_asked_for_wherever_it_is() {
     let (opened, _) = start(&dir, Config::default());
     let store = opened.store;
     for n in 0..6 {
-        store.append_scrape(scrape(n * 1000, n as f64)).await.unwrap();
+        store.append_scrape(scrape(n * 1000, n as f64), Pace::Round).await.unwrap();
     }
     store.append_logs(lines(1, &["a", "b"])).await.unwrap();
     store.flush().await.unwrap();
-    store.append_scrape(scrape(6000, 6.0)).await.unwrap();
+    store.append_scrape(scrape(6000, 6.0), Pace::Round).await.unwrap();
     store.append_logs(lines(2, &["c"])).await.unwrap();
 
     let query = |matchers: &[(&str, &str)], range, samples_max| SeriesQuery {
@@ -86,7 +86,7 @@ async fn tips_and_figures_follow_and_closing_ends_the_thread() {
     assert!(opened.clean && opened.positions.is_empty());
     let store = opened.store;
     let mut tips = store.tips();
-    store.append_scrape(scrape(0, 0.0)).await.unwrap();
+    store.append_scrape(scrape(0, 0.0), Pace::Round).await.unwrap();
     let metrics = |tips: &[Tip]| tips.iter().find(|tip| tip.stream == StreamKind::Metrics).unwrap().clone();
     let tip = metrics(&tips.wait_for(|tips| metrics(tips).waiting == 1).await.unwrap());
     let batch = store.load(tip.stream, tip.epoch, tip.first, None, 1 << 20).await.unwrap().unwrap();
@@ -116,7 +116,7 @@ async fn tips_and_figures_follow_and_closing_ends_the_thread() {
     let other = store.clone();
     store.close().await.unwrap();
     opened.thread.join().unwrap();
-    assert_eq!(other.append_scrape(scrape(1, 1.0)).await, Err(Closed));
+    assert_eq!(other.append_scrape(scrape(1, 1.0), Pace::Round).await, Err(Closed));
     assert!(matches!(other.load(tip.stream, tip.epoch, tip.first, None, 1).await, Err(LoadError::Closed)));
     let (opened, _) = start(&dir, Config::default());
     assert!(opened.clean);
@@ -127,7 +127,7 @@ async fn tips_and_figures_follow_and_closing_ends_the_thread() {
 async fn dropping_every_handle_ends_the_run_in_order() {
     let dir = tempfile::tempdir().unwrap();
     let (opened, _) = start(&dir, Config::default());
-    opened.store.append_scrape(scrape(0, 0.0)).await.unwrap();
+    opened.store.append_scrape(scrape(0, 0.0), Pace::Round).await.unwrap();
     opened.store.append_logs(lines(1, &["a"])).await.unwrap();
     drop(opened.store);
     opened.thread.join().unwrap();
@@ -166,7 +166,7 @@ async fn log_inputs_alone_wait_while_their_room_is_full() {
         sent += 1;
         assert!(sent < 200);
     }
-    store.append_scrape(scrape(0, 0.0)).await.unwrap();
+    store.append_scrape(scrape(0, 0.0), Pace::Round).await.unwrap();
     store.flush().await.unwrap();
     let tip = store.tips().borrow().iter().find(|tip| tip.stream == StreamKind::Logs).unwrap().clone();
     let have: SeqSet = vec![(1, tip.next.0 - 1)].into();

@@ -26,8 +26,6 @@ pub(super) struct Rig {
     pub(super) restored: Option<Restored>,
 }
 
-pub(super) static METER: MetricMeta = MetricMeta { name: "m", kind: MetricKind::Gauge, help: "for tests" };
-
 pub(super) fn series(n: usize) -> Labels {
     LabelsBuilder::metric("m").label("n", n.to_string()).build()
 }
@@ -121,10 +119,10 @@ impl Rig {
     /// A scrape of `count` series whose values tell it from others.
     pub(super) fn scrape(&mut self, count: usize) -> Scrape {
         let at = self.now.wall;
-        let observe = |n| Observation { meta: &METER, labels: series(n), value: at.0 as f64 + n as f64 / 8.0 };
-        let scrape = Scrape { at, observations: (0..count).map(observe).collect() };
+        let observe = |n| (series(n), at.0 as f64 + n as f64 / 8.0);
+        let scrape = Scrape { at, values: (0..count).map(observe).collect() };
         let now = self.now;
-        self.w().append_scrape(&scrape, now);
+        self.w().append_scrape(&scrape, Pace::Round, now);
         self.w().tick(now);
         scrape
     }
@@ -292,7 +290,7 @@ fn contents(stream: StreamKind, batch: &Batch, dict: &BTreeMap<SeriesId, Labels>
 
 /// A scrape as the fleet should have it.
 pub(super) fn content(scrape: &Scrape) -> Content {
-    let mut values: Vec<_> = scrape.observations.iter().map(|o| (o.labels.clone(), o.value.to_bits())).collect();
+    let mut values: Vec<_> = scrape.values.iter().map(|(labels, value)| (labels.clone(), value.to_bits())).collect();
     values.sort();
     Content::Scrape(scrape.at, values)
 }

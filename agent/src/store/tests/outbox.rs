@@ -163,10 +163,10 @@ fn silent_series_give_way_and_numbers_are_never_used_again() {
     rig.flush();
     for _ in 0..4 {
         rig.pass(15);
-        let other = |n: usize| Observation { meta: &METER, labels: series(100 + n), value: 1.0 };
-        let scrape = Scrape { at: rig.now.wall, observations: (0..4).map(other).collect() };
+        let other = |n: usize| (series(100 + n), 1.0);
+        let scrape = Scrape { at: rig.now.wall, values: (0..4).map(other).collect() };
         let now = rig.now;
-        rig.w().append_scrape(&scrape, now);
+        rig.w().append_scrape(&scrape, Pace::Round, now);
         rig.w().tick(now);
     }
     rig.flush();
