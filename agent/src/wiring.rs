@@ -128,7 +128,12 @@ pub async fn run(local: &Local, process: &Process) -> anyhow::Result<Exit> {
     let containers = ContainersTask { config: effective.containers.clone(), found: containers_in };
     intake_tasks.spawn("containers", containers.run(intake.clone()));
     let local_http = tokio::net::TcpListener::from_std(listener.try_clone()?).context("the local HTTP")?;
-    tasks.spawn_fallible("api", api::run(local_http, vitals.clone(), store.clone(), shipping.clone()));
+    let about = api::About {
+        config: effective.shown(),
+        retention: format!("{} or {}", effective.store.metrics.max_age, effective.store.metrics.max_bytes),
+        started: clock.wall(),
+    };
+    tasks.spawn_fallible("api", api::run(local_http, vitals.clone(), store.clone(), about, shipping.clone()));
 
     let (again_in, mut again) = mpsc::channel::<()>(1);
     match (enrolment, adoption) {

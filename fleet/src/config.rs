@@ -4,6 +4,7 @@
 
 use crate::store;
 use serde::Deserialize;
+use skerry_promapi::config_text;
 use skerry_yaml::{Fault, Faults};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -26,6 +27,8 @@ pub struct Config {
     pub api_token_sha256: [u8; 32],
     /// How long data is kept.
     pub retention: store::Config,
+    /// The file without secrets, for those who ask what runs.
+    pub shown: String,
 }
 
 /// The HTTP API and the console.
@@ -254,7 +257,8 @@ fn parse(file: &str, text: &str, folder: &Path) -> Result<Config, Faults> {
     match token {
         Some(api_token_sha256) if faults.is_empty() => {
             let File { data_dir, http, mqtt, pki, root, retention, .. } = raw;
-            Ok(Config { data_dir, http, mqtt, pki, root, api_token_sha256, retention })
+            let shown = skerry_yaml::read(text).map(|document| config_text(document.value)).unwrap_or_default();
+            Ok(Config { data_dir, http, mqtt, pki, root, api_token_sha256, retention, shown })
         }
         _ => Err(fail(faults)),
     }

@@ -88,6 +88,7 @@ impl Kit {
             mqtt: Arc::new(Stats::default()),
             requests: Arc::new(Requests::default()),
             is_https: false,
+            runtime: Arc::default(),
             wall: Arc::new(|| NOW),
         };
         Self { fleet, api_token: made.api_token, id: made.fleet, folder }

@@ -19,6 +19,7 @@ use crate::trust::Trust;
 use anyhow::Context;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use skerry_promapi::Runtime;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -98,6 +99,12 @@ pub async fn run(config: Config, stop: CancellationToken, ready: impl FnOnce(Add
         mqtt: transport.stats(),
         requests: Arc::new(Requests::default()),
         is_https: config.http.public_url.starts_with("https://"),
+        runtime: Arc::new(Runtime {
+            started: wall(),
+            config: config.shown.clone(),
+            retention: format!("{} or {}", config.retention.max_age, config.retention.max_bytes),
+            ..Runtime::default()
+        }),
         wall,
     };
 

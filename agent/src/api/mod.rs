@@ -8,6 +8,7 @@
 mod prometheus;
 mod status;
 
+pub use prometheus::About;
 pub use status::{Ready, Status};
 
 use crate::exposition::{self, Format};
@@ -26,8 +27,14 @@ use tokio_util::sync::CancellationToken;
 ///
 /// # Errors
 /// The system's, where the listener fails.
-pub async fn run(listener: TcpListener, vitals: Vitals, store: Store, stop: CancellationToken) -> std::io::Result<()> {
-    let queries = prometheus::router(store, vitals.clock.clone());
+pub async fn run(
+    listener: TcpListener,
+    vitals: Vitals,
+    store: Store,
+    about: About,
+    stop: CancellationToken,
+) -> std::io::Result<()> {
+    let queries = prometheus::router(store, vitals.clone(), about);
     axum::serve(listener, router(vitals).merge(queries))
         .with_graceful_shutdown(async move { stop.cancelled().await })
         .await
@@ -44,7 +51,7 @@ fn router(vitals: Vitals) -> Router {
 }
 
 async fn index() -> &'static str {
-    "Skerry agent\n\n/metrics   Prometheus text or OpenMetrics\n/healthz   whether the process lives\n/readyz    whether it does its work\n/status    how it is, as JSON\n/api/v1    Prometheus's query API: query, query_range, series, labels, label/NAME/values\n"
+    "Skerry agent\n\n/metrics   Prometheus text or OpenMetrics\n/healthz   whether the process lives\n/readyz    whether it does its work\n/status    how it is, as JSON\n/api/v1    Prometheus's API: query, query_range, series, labels, label/NAME/values, metadata,\n           targets, rules, alerts, status/{buildinfo,config,flags,runtimeinfo,tsdb}\n"
 }
 
 /// The newest round of collection.

@@ -4,15 +4,17 @@
 
 use crate::clock::Clock;
 use crate::store::{ReadError, SeriesQuery, Store};
+use crate::vitals::Vitals;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, Path, RawQuery, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, get, on};
-use skerry_model::{Labels, Sample, TimeRange, UnixMillis};
-use skerry_promapi::{Catalog, Endpoint, Params, answer};
+use skerry_model::{Labels, MetricMeta, Sample, TimeRange, UnixMillis};
+use skerry_promapi::{Catalog, Endpoint, Params, ROUTES, Runtime, Targets, answer};
 use skerry_promql::{Limits, Matcher, Selected, Source, SourceError};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
@@ -28,25 +30,34 @@ struct Queries {
     store: Store,
     clock: Clock,
     turn: Arc<Semaphore>,
+    vitals: Vitals,
+    about: Arc<About>,
+}
+
+/// What is told of the config that runs.
+#[derive(Debug)]
+pub struct About {
+    /// The config without secrets.
+    pub config: String,
+    /// How long and how much is kept.
+    pub retention: String,
+    /// When this run began.
+    pub started: UnixMillis,
 }
 
 /// Its routes.
-pub(super) fn router(store: Store, clock: Clock) -> Router {
-    let queries = Queries { store, clock, turn: Arc::new(Semaphore::new(1)) };
-    Router::new()
-        .route("/api/v1/query", at(Endpoint::Query))
-        .route("/api/v1/query_range", at(Endpoint::QueryRange))
-        .route("/api/v1/series", at(Endpoint::Series))
-        .route("/api/v1/labels", at(Endpoint::Labels))
+pub(super) fn router(store: Store, vitals: Vitals, about: About) -> Router {
+    let (clock, turn) = (vitals.clock.clone(), Arc::new(Semaphore::new(1)));
+    let queries = Queries { store, clock, turn, vitals, about: Arc::new(about) };
+    let fixed = ROUTES
+        .into_iter()
+        .fold(Router::new(), |router, (path, endpoint)| router.route(&format!("/api/v1/{path}"), at(endpoint)));
+    fixed
         .route("/api/v1/label/{name}/values", get(label_values))
-        .route("/api/v1/format_query", at(Endpoint::FormatQuery))
-        .route("/api/v1/metadata", at(Endpoint::Metadata))
-        .route("/api/v1/status/buildinfo", at(Endpoint::BuildInfo))
         .layer(DefaultBodyLimit::max(FORM_BYTES_MAX))
         .with_state(queries)
 }
 
-/// GET, and POST with a form, which clients use for long expressions.
 fn at(endpoint: Endpoint) -> MethodRouter<Queries> {
     let handler = move |State(queries): State<Queries>, RawQuery(query): RawQuery, form: Bytes| async move {
         queries.respond(endpoint, query, &form).await
@@ -63,7 +74,7 @@ impl Queries {
         let params = Params::decode(query.unwrap_or_default().as_bytes(), form);
         // Never closed while the router lives.
         let _turn = self.turn.clone().acquire_owned().await;
-        let source = Kept { store: self.store, runtime: Handle::current() };
+        let source = Kept { store: self.store, runtime: Handle::current(), vitals: self.vitals, about: self.about };
         let now = self.clock.wall();
         let limits = Limits { values_max: VALUES_MAX, ..Limits::default() };
         let work = move || answer(&endpoint, &params, &source, now, limits);
@@ -84,6 +95,8 @@ impl Queries {
 struct Kept {
     store: Store,
     runtime: Handle,
+    vitals: Vitals,
+    about: Arc<About>,
 }
 
 fn failed(error: ReadError) -> SourceError {
@@ -116,6 +129,35 @@ impl Catalog for Kept {
         let mut found = self.runtime.block_on(self.store.label_sets(matchers.to_vec())).map_err(failed)?;
         found.truncate(series_max);
         Ok(found)
+    }
+
+    fn metadata(&self) -> Result<Vec<MetricMeta>, SourceError> {
+        let observations = self.vitals.latest.borrow().clone();
+        let mut metas: Vec<MetricMeta> = Vec::new();
+        for observation in observations.iter() {
+            // A metric's observations are adjacent.
+            if metas.last().is_none_or(|last| last.name != observation.meta.name) {
+                metas.push((*observation.meta).clone());
+            }
+        }
+        Ok(metas)
+    }
+
+    fn targets(&self) -> Result<Targets, SourceError> {
+        Ok(Targets::default())
+    }
+
+    fn runtime(&self) -> Runtime {
+        let stats = self.vitals.store.borrow();
+        Runtime {
+            started: self.about.started,
+            config: self.about.config.clone(),
+            flags: BTreeMap::new(),
+            retention: self.about.retention.clone(),
+            corrupt_blocks: stats.corrupt_blocks,
+            blocks: stats.metric_blocks,
+            kept: stats.metric_range.map(|range| (range.from, range.to)),
+        }
     }
 }
 

@@ -85,6 +85,13 @@ impl Effective {
         }
         effective
     }
+
+    /// The sections as text, without secrets.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        // Sections are plain data with texts for keys, which JSON always takes.
+        skerry_promapi::config_text(serde_json::to_value(self).unwrap_or_default())
+    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! What the store has done and how full it is, for the agent's own metrics and its status page.
 
 use super::streams::{BlockMeta, Tip};
-use skerry_model::{LossReason, Mono, StreamKind, UnixMillis};
+use skerry_model::{LossReason, Mono, StreamKind, TimeRange, UnixMillis};
 use skerry_wire::Backlog;
 use std::path::Path;
 use std::time::Duration;
@@ -45,6 +45,10 @@ pub struct Stats {
     pub corrupt_blocks: u64,
     /// Records of evicted or unreadable blocks that the fleet did not have. They stand in the ledger.
     pub lost_records: u64,
+    /// Committed blocks of samples.
+    pub metric_blocks: u64,
+    /// Time that they cover.
+    pub metric_range: Option<TimeRange>,
     /// Active series.
     pub series: u64,
     /// Scrapes in memory.
@@ -84,6 +88,8 @@ impl Stats {
             evicted_bytes: 0,
             corrupt_blocks: 0,
             lost_records: 0,
+            metric_blocks: 0,
+            metric_range: None,
             series: 0,
             scrapes_waiting: 0,
             log_bytes_waiting: 0,

@@ -464,6 +464,10 @@ impl Writer {
         let mut stats = self.stats.clone();
         stats.fill(&self.path, &self.tips());
         stats.series = self.series.len() as u64;
+        let metrics = self.streams.iter().filter(|stream| stream.kind == StreamKind::Metrics);
+        let blocks = metrics.flat_map(|stream| &stream.blocks);
+        stats.metric_blocks = blocks.clone().count() as u64;
+        stats.metric_range = blocks.map(|block| block.range).reduce(TimeRange::cover);
         stats.scrapes_waiting = self.head.len() as u64;
         stats.log_bytes_waiting = self.logs.bytes as u64;
         stats.logs_wait = self.logs_wait();

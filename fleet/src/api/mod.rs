@@ -35,6 +35,7 @@ use crate::trust::Trust;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{delete, get, post};
+use skerry_promapi::Runtime;
 use std::sync::Arc;
 
 /// Largest body of a request: an envelope has at most 256 KiB.
@@ -69,6 +70,8 @@ pub struct Fleet {
     pub requests: Arc<Requests>,
     /// Whether browsers reach the console over TLS.
     pub is_https: bool,
+    /// The running program, as Prometheus's API tells of it.
+    pub runtime: Arc<Runtime>,
     /// Wall time.
     pub wall: WallClock,
 }

@@ -9,10 +9,11 @@ use axum::extract::{Path, RawQuery, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, get, on};
-use skerry_model::{Labels, NodeId, UnixMillis};
-use skerry_promapi::{Catalog, Endpoint, Params, answer};
+use skerry_model::{Labels, MetricMeta, NodeId, UnixMillis};
+use skerry_promapi::{Catalog, Endpoint, Params, ROUTES, Runtime, Targets, answer};
 use skerry_promql::{Limits, Matcher, Selected, Source, SourceError, matches_all};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use tokio::runtime::Handle;
 
 /// Samples and values that one query may touch: about 400 MB at the very most.
@@ -20,18 +21,12 @@ const VALUES_MAX: u64 = 20_000_000;
 
 /// Its routes.
 pub(super) fn router() -> Router<Fleet> {
-    Router::new()
-        .route("/query", at(Endpoint::Query))
-        .route("/query_range", at(Endpoint::QueryRange))
-        .route("/series", at(Endpoint::Series))
-        .route("/labels", at(Endpoint::Labels))
-        .route("/label/{name}/values", get(label_values))
-        .route("/format_query", at(Endpoint::FormatQuery))
-        .route("/metadata", at(Endpoint::Metadata))
-        .route("/status/buildinfo", at(Endpoint::BuildInfo))
+    let fixed = ROUTES
+        .into_iter()
+        .fold(Router::new(), |router, (path, endpoint)| router.route(&format!("/{path}"), at(endpoint)));
+    fixed.route("/label/{name}/values", get(label_values))
 }
 
-/// GET, and POST with a form, which clients use for long expressions.
 fn at(endpoint: Endpoint) -> MethodRouter<Fleet> {
     let handler = move |State(fleet): State<Fleet>, RawQuery(query): RawQuery, body: Bytes| async move {
         respond(&fleet, endpoint, query, &body).await
@@ -50,7 +45,8 @@ async fn label_values(
 async fn respond(fleet: &Fleet, endpoint: Endpoint, query: Option<String>, form: &[u8]) -> Result<Response, ApiError> {
     let params = Params::decode(query.unwrap_or_default().as_bytes(), form);
     let nodes = node_labels(fleet).await?;
-    let source = FleetSource { store: fleet.store.clone(), runtime: Handle::current(), nodes };
+    let source =
+        FleetSource { store: fleet.store.clone(), runtime: Handle::current(), nodes, about: fleet.runtime.clone() };
     let now = (fleet.wall)();
     let limits = Limits { values_max: VALUES_MAX, ..Limits::default() };
     let work = move || answer(&endpoint, &params, &source, now, limits);
@@ -74,6 +70,7 @@ struct FleetSource {
     store: Store,
     runtime: Handle,
     nodes: BTreeMap<NodeId, BTreeMap<String, String>>,
+    about: Arc<Runtime>,
 }
 
 impl FleetSource {
@@ -133,5 +130,19 @@ impl Catalog for FleetSource {
         let found = self.runtime.block_on(self.store.label_sets(matchers, series_max)).map_err(failed)?;
         let labelled = found.into_iter().map(|(node, labels)| self.labelled(&node, &labels));
         Ok(labelled.filter(|labels| matches_all(&later, labels)).collect())
+    }
+
+    /// Nodes do not tell the types of their metrics yet.
+    fn metadata(&self) -> Result<Vec<MetricMeta>, SourceError> {
+        Ok(Vec::new())
+    }
+
+    /// The centre scrapes nothing itself.
+    fn targets(&self) -> Result<Targets, SourceError> {
+        Ok(Targets::default())
+    }
+
+    fn runtime(&self) -> Runtime {
+        (*self.about).clone()
     }
 }

@@ -6,13 +6,15 @@
 //! - Every answer is `{"status":"success","data":…}` or `{"status":"error","errorType":…,"error":…}`.
 //! - Parameters are checked before anything is read, and what a query may touch is the caller's to bound.
 
+mod about;
 mod params;
 mod write;
 
+pub use about::{Health, Runtime, Target, Targets, config_text};
 pub use params::Params;
 
 use params::Bad;
-use skerry_model::{Labels, UnixMillis};
+use skerry_model::{Labels, MetricMeta, UnixMillis};
 use skerry_promql::{Limits, Matcher, Query, QueryError, Source, SourceError, Span};
 use std::collections::BTreeSet;
 
@@ -30,6 +32,21 @@ pub trait Catalog: Source {
         to: UnixMillis,
         series_max: usize,
     ) -> Result<Vec<Labels>, SourceError>;
+
+    /// What is known about metrics, in any order.
+    ///
+    /// # Errors
+    /// [`SourceError`] where it cannot be read.
+    fn metadata(&self) -> Result<Vec<MetricMeta>, SourceError>;
+
+    /// What is scraped.
+    ///
+    /// # Errors
+    /// [`SourceError`] where it cannot be read.
+    fn targets(&self) -> Result<Targets, SourceError>;
+
+    /// The running program.
+    fn runtime(&self) -> Runtime;
 }
 
 /// Most series that are listed, or looked through for labels.
@@ -52,11 +69,50 @@ pub enum Endpoint {
     LabelValues(String),
     /// `format_query`
     FormatQuery,
-    /// `metadata`: types and helps are not kept, so there are none.
+    /// `metadata`
     Metadata,
+    /// `targets`
+    Targets,
+    /// `scrape_pools`
+    ScrapePools,
+    /// `rules`: there are none yet.
+    Rules,
+    /// `alerts`: there are none yet.
+    Alerts,
+    /// `alertmanagers`: alerts are routed here, so there are none.
+    Alertmanagers,
     /// `status/buildinfo`
     BuildInfo,
+    /// `status/config`
+    Config,
+    /// `status/flags`
+    Flags,
+    /// `status/runtimeinfo`
+    RuntimeInfo,
+    /// `status/tsdb`
+    Tsdb,
 }
+
+/// Every path below `/api/v1/` that needs nothing of the path itself; `label/NAME/values` is [`Endpoint::LabelValues`].
+/// Each takes GET, and POST with a form, which clients use for long expressions.
+pub const ROUTES: [(&str, Endpoint); 16] = [
+    ("query", Endpoint::Query),
+    ("query_range", Endpoint::QueryRange),
+    ("series", Endpoint::Series),
+    ("labels", Endpoint::Labels),
+    ("format_query", Endpoint::FormatQuery),
+    ("metadata", Endpoint::Metadata),
+    ("targets", Endpoint::Targets),
+    ("scrape_pools", Endpoint::ScrapePools),
+    ("rules", Endpoint::Rules),
+    ("alerts", Endpoint::Alerts),
+    ("alertmanagers", Endpoint::Alertmanagers),
+    ("status/buildinfo", Endpoint::BuildInfo),
+    ("status/config", Endpoint::Config),
+    ("status/flags", Endpoint::Flags),
+    ("status/runtimeinfo", Endpoint::RuntimeInfo),
+    ("status/tsdb", Endpoint::Tsdb),
+];
 
 /// An answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,8 +157,19 @@ pub fn answer(endpoint: &Endpoint, params: &Params, source: &dyn Catalog, now: U
         Endpoint::Labels => request.labels(),
         Endpoint::LabelValues(name) => request.label_values(name),
         Endpoint::FormatQuery => request.format_query(),
-        Endpoint::Metadata => Ok(write::success("{}", &[], &[])),
+        Endpoint::Metadata => request.metadata(),
+        Endpoint::Targets => request.targets(),
+        Endpoint::ScrapePools => source.targets().map(|targets| about::scrape_pools(&targets)).map_err(Failure::from),
+        Endpoint::Rules => Ok(write::success("{\"groups\":[]}", &[], &[])),
+        Endpoint::Alerts => Ok(write::success("{\"alerts\":[]}", &[], &[])),
+        Endpoint::Alertmanagers => {
+            Ok(write::success("{\"activeAlertmanagers\":[],\"droppedAlertmanagers\":[]}", &[], &[]))
+        }
         Endpoint::BuildInfo => Ok(build_info()),
+        Endpoint::Config => Ok(about::config(&source.runtime())),
+        Endpoint::Flags => Ok(about::flags(&source.runtime())),
+        Endpoint::RuntimeInfo => Ok(about::runtime_info(&source.runtime(), now)),
+        Endpoint::Tsdb => request.tsdb(),
     };
     match body {
         Ok(body) => Response { status: 200, body },
@@ -209,6 +276,20 @@ impl Request<'_> {
     fn listed(&self, items: Vec<String>, of: usize) -> String {
         let warnings: &[&str] = if items.len() < of { &["results truncated due to limit"] } else { &[] };
         write::success(&format!("[{}]", items.join(",")), warnings, &[])
+    }
+
+    fn metadata(&self) -> Result<String, Failure> {
+        Ok(about::metadata(self.params, &self.source.metadata()?)?)
+    }
+
+    fn targets(&self) -> Result<String, Failure> {
+        Ok(about::targets(self.params, &self.source.targets()?)?)
+    }
+
+    fn tsdb(&self) -> Result<String, Failure> {
+        let series =
+            self.source.series(&[], UnixMillis(self.now.0.saturating_sub(LIST_RANGE_MS)), self.now, SERIES_MAX)?;
+        about::tsdb(self.params, &self.source.runtime(), &series)
     }
 
     fn format_query(&self) -> Result<String, Failure> {

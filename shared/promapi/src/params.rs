@@ -72,11 +72,16 @@ impl Params {
 
     /// Most items in the answer; zero is no limit.
     pub(crate) fn limit(&self) -> Result<Option<usize>, Bad> {
-        let Some(text) = self.first("limit") else { return Ok(None) };
+        self.count("limit")
+    }
+
+    /// A whole number, of which zero is the same as none.
+    pub(crate) fn count(&self, name: &'static str) -> Result<Option<usize>, Bad> {
+        let Some(text) = self.first(name) else { return Ok(None) };
         match text.parse::<usize>() {
             Ok(0) => Ok(None),
-            Ok(limit) => Ok(Some(limit)),
-            Err(_) => Err(Bad { parameter: "limit", problem: format!("{text:?} is no whole number") }),
+            Ok(count) => Ok(Some(count)),
+            Err(_) => Err(Bad { parameter: name, problem: format!("{text:?} is no whole number") }),
         }
     }
 }

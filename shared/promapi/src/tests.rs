@@ -1,6 +1,7 @@
 use super::*;
-use skerry_model::Sample;
+use skerry_model::{MetricKind, Sample};
 use skerry_promql::{Selected, matches_all};
+use std::time::Duration;
 
 /// Two series with a sample every 15 s from 0 to 10 min, counting up.
 struct Two;
@@ -24,6 +25,34 @@ impl Catalog for Two {
     fn series(&self, m: &[Matcher], _: UnixMillis, _: UnixMillis, _: usize) -> Result<Vec<Labels>, SourceError> {
         let meets = |labels: &Labels| matches_all(m, labels);
         Ok(all().into_iter().filter(meets).collect())
+    }
+
+    fn metadata(&self) -> Result<Vec<MetricMeta>, SourceError> {
+        let up = MetricMeta::fixed("up_total", MetricKind::Counter, "Counts up.");
+        let other = MetricMeta { unit: "seconds".into(), ..MetricMeta::fixed("took", MetricKind::Histogram, "") };
+        Ok(vec![up.clone(), other, up])
+    }
+
+    fn targets(&self) -> Result<Targets, SourceError> {
+        let target = Target {
+            pool: "node".into(),
+            discovered: Labels::new([("__address__", "pi:9100")]).unwrap(),
+            labels: Labels::new([("instance", "pi:9100"), ("job", "node")]).unwrap(),
+            url: "http://pi:9100/metrics".into(),
+            health: Health::Down,
+            last_error: "refused".into(),
+            last_scrape: Some(UnixMillis(1_500)),
+            last_took: Duration::from_millis(20),
+            interval: Duration::from_secs(90),
+            timeout: Duration::from_secs(10),
+        };
+        let dropped = vec![("node".into(), Labels::new([("__address__", "x:1")]).unwrap())];
+        Ok(Targets { active: vec![target], dropped, dropped_counts: [("node".into(), 1)].into() })
+    }
+
+    fn runtime(&self) -> Runtime {
+        let config = config_text(serde_json::json!({"password": "x", "list": [{"Authorization": "y", "port": 1}]}));
+        Runtime { config, blocks: 7, ..Runtime::default() }
     }
 }
 
@@ -139,5 +168,49 @@ fn times_and_numbers_at_their_ends_do_not_panic() {
         let range = [("query", query), ("start", times[0]), ("end", times[1]), ("step", "100000000000")];
         let (status, body) = ask(&Endpoint::QueryRange, &range);
         assert!([200, 400, 422].contains(&status), "{query} over all: {body}");
+    }
+}
+
+fn data(endpoint: &Endpoint, params: &[(&str, &str)]) -> serde_json::Value {
+    let (status, body) = ask(endpoint, params);
+    assert_eq!(status, 200, "{body}");
+    serde_json::from_str::<serde_json::Value>(&body).unwrap()["data"].take()
+}
+
+#[test]
+fn metadata_is_told_once_a_metric_and_cut_where_asked() {
+    let all = r#"{"took":[{"help":"","type":"histogram","unit":"seconds"}],"up_total":[{"help":"Counts up.","type":"counter","unit":""}]}"#;
+    assert_eq!(data(&Endpoint::Metadata, &[]).to_string(), all);
+    assert_eq!(data(&Endpoint::Metadata, &[("metric", "took")]).as_object().unwrap().len(), 1);
+    assert_eq!(data(&Endpoint::Metadata, &[("limit", "1")]).as_object().unwrap().len(), 1);
+    assert_eq!(ask(&Endpoint::Metadata, &[("limit_per_metric", "many")]).0, 400);
+}
+
+#[test]
+fn targets_are_filtered_by_state_and_pool() {
+    let shown = data(&Endpoint::Targets, &[]);
+    let active = &shown["activeTargets"][0];
+    assert_eq!(active["lastScrape"], "1970-01-01T00:00:01.5Z");
+    assert_eq!((&active["health"], &active["scrapeInterval"]), (&"down".into(), &"1m30s".into()));
+    assert_eq!(shown["droppedTargetCounts"]["node"], 1);
+    let count = |params: &[(&str, &str)], list: &str| data(&Endpoint::Targets, params)[list].as_array().unwrap().len();
+    assert_eq!(count(&[("state", "dropped")], "activeTargets"), 0);
+    assert_eq!(count(&[("state", "active")], "droppedTargets"), 0);
+    assert_eq!(count(&[("scrapePool", "other")], "activeTargets"), 0);
+    assert_eq!(ask(&Endpoint::Targets, &[("state", "lost")]).0, 400);
+    assert_eq!(data(&Endpoint::ScrapePools, &[])["scrapePools"][0], "node");
+}
+
+#[test]
+fn status_tells_of_the_program_and_hides_secrets() {
+    let config = data(&Endpoint::Config, &[])["yaml"].as_str().unwrap().to_owned();
+    assert_eq!(config.matches("<secret>").count(), 2, "{config}");
+    let tsdb = data(&Endpoint::Tsdb, &[]);
+    assert_eq!((&tsdb["headStats"]["numSeries"], &tsdb["headStats"]["chunkCount"]), (&2.into(), &7.into()));
+    assert_eq!(tsdb["seriesCountByMetricName"][0]["value"], 2);
+    assert_eq!(tsdb["labelValueCountByLabelName"][0]["name"], "node");
+    assert!(data(&Endpoint::Rules, &[])["groups"].as_array().unwrap().is_empty());
+    for (path, endpoint) in ROUTES.iter().filter(|(path, _)| path.starts_with("status/")) {
+        assert!(data(endpoint, &[]).is_object(), "{path}");
     }
 }
