@@ -48,6 +48,9 @@ metas! {
     LOG_OPEN Gauge "skerry_logs_files_open" "Log files held open.";
     LOG_WAITING Gauge "skerry_logs_files_waiting" "Log files that wait because too many are open.";
     LOG_UNREADABLE Gauge "skerry_logs_files_unreadable" "Log files that cannot be read.";
+    KEPT_DB Gauge "skerry_store_kept_db_bytes" "Size of the database of what ship policies keep here, with its log.";
+    KEPT_SAMPLES Counter "skerry_store_kept_samples_total" "Samples that ship policies kept here.";
+    KEPT_EVICTED Counter "skerry_store_kept_evicted_blocks_total" "Blocks of them that retention evicted.";
     UP Gauge "skerry_sync_up" "Whether the fleet is reached.";
     CONNECTS Counter "skerry_sync_connects_total" "Connections to the fleet that came up.";
     FAILURES Counter "skerry_sync_failures_total" "Connections that ended, and attempts that failed.";
@@ -81,7 +84,11 @@ pub fn observe(vitals: &Vitals) -> Vec<Observation> {
         (&START, &[], usage.start_seconds),
         (&DB, &[], store.db_bytes as f64),
         (&WAL, &[], store.wal_bytes as f64),
-        (&WRITTEN, &[], store.written_bytes as f64),
+        (
+            &WRITTEN,
+            &[],
+            (store.written_bytes + vitals.kept.as_ref().map_or(0, |kept| kept.borrow().written_bytes)) as f64,
+        ),
         (&COMMITS, &[], store.commits as f64),
         (&FAILED, &[], store.failed_commits as f64),
         (&SAMPLES, &[], store.samples as f64),
@@ -115,6 +122,12 @@ pub fn observe(vitals: &Vitals) -> Vec<Observation> {
         (&UP, &[], f64::from(u8::from(vitals.fleet_reached()))),
     ];
     let mut observations: Vec<Observation> = rows.into_iter().map(row).collect();
+    if let Some(kept) = &vitals.kept {
+        let kept = kept.borrow();
+        observations.push(row((&KEPT_DB, &[], (kept.db_bytes + kept.wal_bytes) as f64)));
+        observations.push(row((&KEPT_SAMPLES, &[], kept.samples as f64)));
+        observations.push(row((&KEPT_EVICTED, &[], kept.evicted_blocks as f64)));
+    }
     for backlog in &store.backlog {
         observations.push(row((&BACKLOG, &[("stream", backlog.stream.as_str())], backlog.waiting as f64)));
     }

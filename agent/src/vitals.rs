@@ -29,6 +29,8 @@ pub struct Vitals {
     pub latest: watch::Receiver<Arc<Vec<Observation>>>,
     /// The store's figures.
     pub store: watch::Receiver<Arc<Stats>>,
+    /// Figures of the database of what ship policies keep here, where there is one.
+    pub kept: Option<watch::Receiver<Arc<Stats>>>,
     /// The log inputs' figures.
     pub logs: Arc<LogStats>,
     /// The sync's figures.
@@ -48,17 +50,22 @@ impl Vitals {
         if self.board.read().last_round.is_none() {
             return Some("no round of collection has ended yet".into());
         }
-        if let Some(error) = &self.store.borrow().last_error {
-            return Some(error.clone());
+        if let Some(error) = self.store_errors().next() {
+            return Some(error);
         }
         (needs_fleet && !self.fleet_reached()).then(|| "the fleet is not reached".into())
+    }
+
+    fn store_errors(&self) -> impl Iterator<Item = String> {
+        let all = std::iter::once(&self.store).chain(&self.kept);
+        all.filter_map(|stats| stats.borrow().last_error.clone())
     }
 
     /// What somebody should look at.
     #[must_use]
     pub fn problems(&self) -> Vec<String> {
         let mut problems = self.board.read().problems();
-        problems.extend(self.store.borrow().last_error.clone());
+        problems.extend(self.store_errors());
         problems.extend(self.logs.problems());
         problems.truncate(16);
         problems
@@ -81,7 +88,10 @@ impl Vitals {
             problems: self.problems().into_iter().map(short).collect(),
             backlog: store.backlog.clone(),
             rss_bytes: host::usage().resident_bytes,
-            db_bytes: store.db_bytes + store.wal_bytes,
+            db_bytes: std::iter::once(&self.store)
+                .chain(&self.kept)
+                .map(|stats| stats.borrow().db_bytes + stats.borrow().wal_bytes)
+                .sum(),
         }
     }
 }

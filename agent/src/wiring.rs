@@ -34,6 +34,7 @@ use skerry_seal::NodeIdentity;
 use skerry_wire::{Ack, Batch, Event, EventKind, LiveLine, Status as WireStatus, codec};
 use std::net::TcpListener;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::{Notify, broadcast, mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -84,6 +85,10 @@ pub async fn run(local: &Local, process: &Process) -> anyhow::Result<Exit> {
     let effective = Effective::of(std::iter::once(&local.sections).chain(&signed));
     let Opened { store, thread, positions, clean, replaced } =
         store::open(&path, effective.store.clone(), clock.clone(), random_bits).context("the node's database")?;
+    let beside_path = local.data_dir.join("agent-kept.db");
+    let (store, beside) = store
+        .keep_beside(&beside_path, &effective.store, clock.clone(), random_bits)
+        .context("the database of what ship policies keep here")?;
     if let Some(aside) = replaced {
         tracing::error!(aside = %aside.display(), "the database was damaged; it was set aside and a new one begun");
     }
@@ -100,6 +105,7 @@ pub async fn run(local: &Local, process: &Process) -> anyhow::Result<Exit> {
         board: Board::default(),
         latest,
         store: store.stats(),
+        kept: beside.as_ref().map(|beside| beside.handle().stats()),
         logs: inputs.stats(),
         sync: Arc::new(SyncStats::default()),
     };
@@ -108,6 +114,10 @@ pub async fn run(local: &Local, process: &Process) -> anyhow::Result<Exit> {
 
     let (intake, shipping) = (CancellationToken::new(), CancellationToken::new());
     let (mut intake_tasks, mut tasks) = (Tasks::default(), Tasks::default());
+    if let Some(beside) = &beside {
+        beside.resume(&store, clock.wall()).await.context("what ship policies keep here")?;
+        tasks.spawn_fallible("settle", store::Beside::settle(beside.handle(), shipping.clone()));
+    }
     let (live, _) = broadcast::channel(64);
     let (containers_in, containers) = watch::channel(Arc::new(Vec::<ContainerInfo>::new()));
     let (logs_in, logs_out) = mpsc::channel(2);
@@ -172,12 +182,20 @@ pub async fn run(local: &Local, process: &Process) -> anyhow::Result<Exit> {
     }
     shipping.cancel();
     report(tasks.drain(DRAIN).await);
-    match store.close().await {
-        Ok(()) => {}
-        Err(CommitError::Closed(_)) if exit == Exit::Failed => {}
-        Err(error) => tracing::error!(%error, "the store could not write what was in memory"),
+    let mut threads = vec![thread];
+    let mut stores = vec![store];
+    if let Some(beside) = beside {
+        stores.push(beside.handle());
+        threads.push(beside.thread);
     }
-    let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+    for store in stores {
+        match store.close().await {
+            Ok(()) => {}
+            Err(CommitError::Closed(_)) if exit == Exit::Failed => {}
+            Err(error) => tracing::error!(%error, "the store could not write what was in memory"),
+        }
+    }
+    let _ = tokio::task::spawn_blocking(move || threads.into_iter().try_for_each(JoinHandle::join)).await;
     tracing::info!(?exit, "run ended");
     Ok(exit)
 }

@@ -28,6 +28,7 @@ fn vitals(folder: &std::path::Path) -> (Vitals, Store) {
         board: Board::default(),
         latest: watch::channel(Arc::new(vec![observation])).1,
         store: opened.store.stats(),
+        kept: None,
         logs: Arc::new(LogStats::default()),
         sync: Arc::default(),
     };

@@ -1,5 +1,6 @@
 //! What an operator may set about the store, with its bounds.
 
+use super::ship::{Rule, Splitter};
 use serde::{Deserialize, Serialize};
 use skerry_model::{Bytes, Span};
 
@@ -28,6 +29,17 @@ pub const REFERENCE: &[(&str, &str, &str)] = &[
         "drop-oldest",
         "drop-oldest, or block: leave new lines in their files until the fleet has acknowledged old ones.",
     ),
+    (
+        "store.ship",
+        "[]",
+        "Ship policies, first match decides: a list of match (a PromQL selector), policy (all, downsampled, keep) and resolution (30s to 1d, 5m where it is absent). What no rule matches is shipped whole.",
+    ),
+    (
+        "store.kept.max_bytes",
+        "64MiB",
+        "Room for samples that ship policies keep here, in agent-kept.db beside the database.",
+    ),
+    ("store.kept.max_age", "30d", "How long they are kept; 0s: as long as there is room."),
     ("store.events.max_bytes", "8MiB", "Room for events: alerts, config outcomes, the loss ledger."),
     ("store.events.max_age", "90d", "As store.metrics.max_age, for events."),
     (
@@ -89,6 +101,10 @@ pub struct Config {
     pub logs: Retention,
     /// Events.
     pub events: Retention,
+    /// Ship policies of samples, in order.
+    pub ship: Vec<Rule>,
+    /// Samples that ship policies keep here; in a file of their own, beside [`Self::max_bytes`].
+    pub kept: Retention,
     /// Bytes per day that may be written; zero for no limit.
     pub write_budget: Bytes,
     /// Scrapes per commit while they are acknowledged.
@@ -112,6 +128,8 @@ impl Default for Config {
             metrics: keep(96, days(60)),
             logs: keep(128, days(30)),
             events: keep(8, days(90)),
+            ship: Vec::new(),
+            kept: keep(64, days(30)),
             write_budget: Bytes::mib(64),
             scrapes_online: 20,
             scrapes_offline: 4,
@@ -159,7 +177,7 @@ impl Config {
                 Bytes(sum)
             ),
         );
-        for (name, keep) in streams {
+        for (name, keep) in streams.into_iter().chain([("kept", &self.kept)]) {
             demand(
                 keep.max_bytes >= Bytes::kib(64),
                 format!("store.{name}.max_bytes: {} is too small, at least 64KiB is expected", keep.max_bytes),
@@ -168,6 +186,9 @@ impl Config {
                 keep.policy == Policy::DropOldest || name == "logs",
                 format!("store.{name}.policy: block is possible for logs alone; a scrape or an event cannot wait"),
             );
+        }
+        if let Err(problem) = Splitter::new(&self.ship) {
+            demand(false, format!("store.ship: {problem}"));
         }
         demand(
             self.write_budget.0 == 0 || self.write_budget >= Bytes::mib(1),
@@ -215,7 +236,7 @@ mod tests {
             keys += 1;
         }
         let leaves = json.as_object().unwrap().values().map(|v| v.as_object().map_or(1, |o| o.len())).sum::<usize>();
-        assert_eq!(keys, leaves - 1, "every key but events.policy stands in the reference");
+        assert_eq!(keys, leaves - 2, "every key but events.policy and kept.policy stands in the reference");
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 use super::config::Config;
 use super::head::Pace;
+use super::kept::Kept;
 use super::load::{LoadError, LoadRequest};
 use super::open::OpenError;
 use super::read::{self, LogQuery, LogSnapshot, ReadError, SeriesQuery, SeriesSnapshot};
@@ -19,6 +20,7 @@ use skerry_model::{
 };
 use skerry_promql::Matcher;
 use skerry_wire::{Ack, Batch, Event};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -81,6 +83,7 @@ pub struct Store {
     tips: watch::Receiver<Arc<Vec<Tip>>>,
     stats: watch::Receiver<Arc<Stats>>,
     path: Arc<Path>,
+    kept: Option<Arc<Kept>>,
 }
 
 type Reply<T> = oneshot::Sender<T>;
@@ -118,7 +121,7 @@ pub fn open(path: &Path, config: Config, clock: Clock, random: impl FnMut() -> u
     let shell = Shell { clock, commands: command_queue, logs: log_queue, tips: tips_out, stats: stats_out };
     let run = move || shell.run(writer, &runtime);
     let thread = std::thread::Builder::new().name("store".into()).spawn(run).map_err(unstarted)?;
-    let store = Store { commands, logs, tips, stats, path: path.into() };
+    let store = Store { commands, logs, tips, stats, path: path.into(), kept: None };
     Ok(Opened { store, thread, positions: restored.positions, clean: restored.clean, replaced: restored.replaced })
 }
 
@@ -137,11 +140,28 @@ impl Store {
         answer.await.map_err(|_| Closed)
     }
 
-    /// Hands over a scrape. It can be sent at once; it is committed when the schedule says so.
+    pub(super) fn with_kept(self, kept: Kept) -> Self {
+        Self { kept: Some(Arc::new(kept)), ..self }
+    }
+
+    pub(super) fn kept(&self) -> Option<&Kept> {
+        self.kept.as_deref()
+    }
+
+    /// Hands over a scrape. It can be sent at once, but for what ship policies keep here; it is committed when the
+    /// schedule says so.
     ///
     /// # Errors
     /// [`Closed`].
     pub async fn append_scrape(&self, scrape: Scrape, pace: Pace) -> Result<(), Closed> {
+        match self.kept() {
+            Some(kept) => self.append_parted(kept, scrape, pace).await,
+            None => self.append_shipped(scrape, pace).await,
+        }
+    }
+
+    /// Hands over a scrape, all of which can be sent.
+    pub(super) async fn append_shipped(&self, scrape: Scrape, pace: Pace) -> Result<(), Closed> {
         self.send(Command::Scrape(scrape, pace)).await
     }
 
@@ -252,14 +272,28 @@ impl Store {
     /// # Errors
     /// [`Closed`].
     pub async fn newest(&self) -> Result<Vec<(Labels, Sample)>, Closed> {
-        self.ask(Command::Newest).await
+        let mut newest = self.ask(Command::Newest).await?;
+        if let Some(kept) = self.kept() {
+            newest.extend(kept.store.ask(Command::Newest).await?);
+        }
+        Ok(newest)
     }
 
-    /// Samples kept here, by series.
+    /// Samples kept here, by series. A downsampled series has the last sample of each window twice.
     ///
     /// # Errors
     /// [`ReadError`].
     pub async fn read_series(&self, query: SeriesQuery) -> Result<Vec<(Labels, Vec<Sample>)>, ReadError> {
+        let Some(kept) = self.kept() else { return self.read_own_series(query).await };
+        let mut all: BTreeMap<Labels, Vec<Sample>> =
+            kept.store.read_own_series(query.clone()).await?.into_iter().collect();
+        for (labels, samples) in self.read_own_series(query).await? {
+            all.entry(labels).or_default().extend(samples);
+        }
+        Ok(all.into_iter().collect())
+    }
+
+    async fn read_own_series(&self, query: SeriesQuery) -> Result<Vec<(Labels, Vec<Sample>)>, ReadError> {
         let asked = query.clone();
         let snapshot = self.ask(|reply| Command::Series(asked, reply)).await.map_err(|Closed| ReadError::Closed)?;
         let path = self.path.clone();
@@ -271,6 +305,13 @@ impl Store {
     /// # Errors
     /// [`ReadError`].
     pub async fn label_sets(&self, matchers: Vec<Matcher>) -> Result<Vec<Labels>, ReadError> {
+        let Some(kept) = self.kept() else { return self.own_label_sets(matchers).await };
+        let mut all: BTreeSet<Labels> = kept.store.own_label_sets(matchers.clone()).await?.into_iter().collect();
+        all.extend(self.own_label_sets(matchers).await?);
+        Ok(all.into_iter().collect())
+    }
+
+    async fn own_label_sets(&self, matchers: Vec<Matcher>) -> Result<Vec<Labels>, ReadError> {
         let nothing = TimeRange { from: UnixMillis(i64::MAX), to: UnixMillis(i64::MIN) };
         let asked = SeriesQuery { matchers: Vec::new(), range: nothing, samples_max: 0 };
         let snapshot = self.ask(|reply| Command::Series(asked, reply)).await.map_err(|Closed| ReadError::Closed)?;

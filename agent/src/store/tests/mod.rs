@@ -4,6 +4,7 @@ mod corrupt;
 mod crash;
 mod full;
 mod handle;
+mod kept;
 mod model;
 mod outbox;
 

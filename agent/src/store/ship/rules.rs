@@ -1,0 +1,119 @@
+//! Which policy a series has.
+
+use serde::{Deserialize, Serialize};
+use skerry_model::{Labels, Span};
+use skerry_promql::{Matcher, Query, matches_all};
+
+/// What happens to the samples of a series.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ShipPolicy {
+    /// All go to the fleet.
+    All,
+    /// The last one of each window goes to the fleet, for gauges also the window's smallest and largest value, sum and
+    /// count; all stay here.
+    Downsampled,
+    /// All stay here.
+    Keep,
+    /// All stay here, and those around an alert go to the fleet.
+    OnAlert,
+}
+
+/// A rule of `store.ship`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rule {
+    /// A PromQL selector, such as `{__name__=~"node_netstat_.*"}`.
+    #[serde(rename = "match")]
+    pub selector: String,
+    /// What happens to the series that it selects.
+    pub policy: ShipPolicy,
+    /// Length of a window of `downsampled`.
+    #[serde(default = "five_minutes")]
+    pub resolution: Span,
+}
+
+const fn five_minutes() -> Span {
+    Span::secs(300)
+}
+
+/// Most rules: each is asked once for each new series.
+const RULES_MAX: usize = 200;
+
+/// A policy with what it needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Class {
+    All,
+    Keep,
+    /// With the length of its windows, in milliseconds.
+    Downsampled(i64),
+}
+
+/// Rules, ready to be asked.
+#[derive(Debug, Default)]
+pub(super) struct Rules(Vec<(Vec<Matcher>, Class)>);
+
+impl Rule {
+    fn ready(&self) -> Result<(Vec<Matcher>, Class), String> {
+        let shown = &self.selector;
+        let selector = Query::parse(shown).and_then(|query| query.matchers());
+        let matchers = selector.map_err(|error| format!("match: {shown:?} is no selector: {error}"))?;
+        let class = match self.policy {
+            ShipPolicy::All => Class::All,
+            ShipPolicy::Keep => Class::Keep,
+            ShipPolicy::Downsampled => {
+                if !(Span::secs(30)..=Span::secs(86_400)).contains(&self.resolution) {
+                    return Err(format!("resolution: {} is out of range, 30s to 1d is expected", self.resolution));
+                }
+                Class::Downsampled(i64::try_from(self.resolution.0.as_millis()).unwrap_or(i64::MAX))
+            }
+            ShipPolicy::OnAlert => {
+                let problem = "policy: on-alert needs alert rules on the node, which this version does not have; use \
+                               keep, and ask the node (skerry query --at), or downsampled";
+                return Err(problem.into());
+            }
+        };
+        Ok((matchers, class))
+    }
+}
+
+impl Rules {
+    pub(super) fn new(rules: &[Rule]) -> Result<Self, String> {
+        if rules.len() > RULES_MAX {
+            return Err(format!("{} rules, at most {RULES_MAX} are taken", rules.len()));
+        }
+        let ready = |(at, rule): (usize, &Rule)| rule.ready().map_err(|problem| format!("rule {}: {problem}", at + 1));
+        Ok(Self(rules.iter().enumerate().map(ready).collect::<Result<_, _>>()?))
+    }
+
+    pub(super) fn class(&self, labels: &Labels) -> Class {
+        let first = self.0.iter().find(|(matchers, _)| matches_all(matchers, labels));
+        first.map_or(Class::All, |(_, class)| *class)
+    }
+
+    pub(super) fn longest_ms(&self) -> Option<i64> {
+        let spans = self.0.iter().filter_map(|(_, class)| match class {
+            Class::Downsampled(resolution) => Some(*resolution),
+            Class::All | Class::Keep => None,
+        });
+        spans.max()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_used_is_named() {
+        let rule =
+            |selector: &str, policy, secs| Rule { selector: selector.into(), policy, resolution: Span::secs(secs) };
+        let fault = |rules: &[Rule]| Rules::new(rules).unwrap_err();
+        let good = rule("up", ShipPolicy::Keep, 0);
+        assert!(fault(&[good.clone(), rule("up{", ShipPolicy::All, 0)]).starts_with("rule 2: match: "));
+        assert!(fault(&[rule("sum(up)", ShipPolicy::All, 0)]).contains("no selector"));
+        assert!(fault(&[rule("up", ShipPolicy::Downsampled, 1)]).contains("30s to 1d"));
+        assert!(fault(&[rule("up", ShipPolicy::OnAlert, 60)]).contains("alert rules"));
+        assert!(fault(&vec![good; RULES_MAX + 1]).contains("at most"));
+    }
+}
