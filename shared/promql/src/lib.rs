@@ -19,8 +19,8 @@ mod error;
 mod eval;
 mod kahan;
 mod matcher;
+mod parse;
 mod query;
-mod rewrite;
 mod source;
 mod value;
 

@@ -1,13 +1,12 @@
 //! Queries: text in, checked expression out; and the steps they are evaluated at.
 
 use crate::error::QueryError;
-use crate::eval::{self, Evaluator};
+use crate::eval::Evaluator;
 use crate::matcher::Matcher;
-use crate::rewrite;
+use crate::parse::ast::{Expr, Kind, Shift, Type};
+use crate::parse::{parse, print};
 use crate::source::Source;
 use crate::value::Answer;
-use promql_parser::parser::value::ValueType;
-use promql_parser::parser::{Expr, parse};
 use skerry_model::UnixMillis;
 use std::time::Duration;
 
@@ -17,9 +16,6 @@ pub const QUERY_BYTES_MAX: usize = 32 * 1024;
 pub const DEPTH_MAX: usize = 256;
 /// Most steps of a range query, as in Prometheus.
 const STEPS_MAX: i64 = 11_000;
-
-/// Label of a condition that stands in the selectors of `info()` for the parser's sake and means nothing.
-pub(crate) const INFO_ANY: &str = "__info_any__";
 
 /// What a query may use.
 #[derive(Debug, Clone, Copy)]
@@ -83,7 +79,8 @@ impl Span {
 /// A parsed query.
 #[derive(Debug, Clone)]
 pub struct Query {
-    pub(crate) expr: Expr,
+    expr: Expr,
+    text: String,
 }
 
 impl Query {
@@ -98,15 +95,7 @@ impl Query {
                 "the expression has {length} bytes, at most {QUERY_BYTES_MAX} are taken"
             )));
         }
-        if nesting(text) > DEPTH_MAX {
-            return Err(QueryError::TooDeep(DEPTH_MAX));
-        }
-        let text = rewrite::bytes(text);
-        let parsed = parse(&text).or_else(|error| match rewrite::info(&text) {
-            Some(text) => parse(&text),
-            None => Err(error),
-        });
-        Ok(Self { expr: parsed.map_err(QueryError::Parse)? })
+        Ok(Self { expr: parse(text)?, text: text.to_owned() })
     }
 
     /// Evaluates it over `span`.
@@ -114,13 +103,14 @@ impl Query {
     /// # Errors
     /// [`QueryError`].
     pub fn evaluate(&self, source: &dyn Source, span: Span, limits: Limits) -> Result<Answer, QueryError> {
-        if !span.is_instant() && !matches!(self.expr.value_type(), ValueType::Scalar | ValueType::Vector) {
-            let kind = self.expr.value_type();
+        let kind = self.expr.kind_of_value();
+        if !span.is_instant() && !matches!(kind, Type::Scalar | Type::Vector) {
             return Err(QueryError::Parse(format!(
-                "invalid expression type {kind:?} for range query, must be Scalar or instant Vector"
+                "invalid expression type {:?} for range query, must be Scalar or instant Vector",
+                kind.to_string()
             )));
         }
-        Evaluator::new(source, span, limits).run(&self.expr)
+        Evaluator::new(&self.text, source, span, limits).run(&self.expr)
     }
 
     /// The conditions of a query that is a selector and nothing else, as `match[]` wants them.
@@ -128,10 +118,8 @@ impl Query {
     /// # Errors
     /// [`QueryError::Parse`] where it is more than that.
     pub fn matchers(&self) -> Result<Vec<Matcher>, QueryError> {
-        match &self.expr {
-            Expr::VectorSelector(selector) if selector.at.is_none() && selector.offset.is_none() => {
-                eval::matchers(selector)
-            }
+        match &*self.expr.kind {
+            Kind::Vector(selector) if selector.shift == Shift::default() => Ok(selector.matchers.clone()),
             _ => Err(QueryError::Parse("a plain selector is expected, such as up{job=\"node\"}".into())),
         }
     }
@@ -139,23 +127,6 @@ impl Query {
     /// The expression, written in the canonical way.
     #[must_use]
     pub fn prettify(&self) -> String {
-        self.expr.prettify()
+        print::pretty(&self.expr)
     }
-}
-
-/// How deep the parentheses of a text are nested at most, whatever stands between them; the signs before an operand
-/// nest it as well.
-fn nesting(text: &str) -> usize {
-    let (mut depth, mut signs, mut deepest) = (0usize, 0usize, 0usize);
-    for byte in text.bytes() {
-        match byte {
-            b'(' => depth += 1,
-            b')' => depth = depth.saturating_sub(1),
-            b'-' | b'+' => signs += 1,
-            b' ' | b'\t' | b'\n' | b'\r' => {}
-            _ => signs = 0,
-        }
-        deepest = deepest.max(depth + signs);
-    }
-    deepest
 }

@@ -1,7 +1,7 @@
 //! Series notation: `name{label="value"} 1 2+3x4 _ stale`.
 
-use promql_parser::parser::{Expr, parse};
 use skerry_model::{Labels, stale_nan};
+use skerry_promql::Query;
 
 /// A value in a series' notation.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -60,11 +60,9 @@ fn labels(metric: &str) -> Result<Labels, String> {
     if compact == "{}" {
         return Ok(Labels::default());
     }
-    let Expr::VectorSelector(selector) = parse(compact).map_err(|error| format!("{metric:?}: {error}"))? else {
-        return Err(format!("{metric:?} is no series"));
-    };
-    let mut pairs: Vec<(String, String)> = selector.name.iter().map(|n| ("__name__".to_owned(), n.clone())).collect();
-    pairs.extend(selector.matchers.matchers.iter().map(|matcher| (matcher.name.clone(), matcher.value.clone())));
+    let matchers = Query::parse(compact).and_then(|query| query.matchers());
+    let matchers = matchers.map_err(|error| format!("{metric:?}: {error}"))?;
+    let pairs = matchers.iter().map(|matcher| (matcher.label(), matcher.value()));
     Labels::new(pairs).map_err(|error| format!("{metric:?}: {error}"))
 }
 

@@ -5,12 +5,8 @@ use super::simple::quantile;
 use super::{Evaluator, Steps};
 use crate::error::{QueryError, execution};
 use crate::kahan::{Mean, Sum};
+use crate::parse::ast::{Aggregate, AggregateOp, Expr, Grouping};
 use crate::value::number_text;
-use promql_parser::parser::token::{
-    T_AVG, T_BOTTOMK, T_COUNT, T_COUNT_VALUES, T_GROUP, T_LIMIT_RATIO, T_LIMITK, T_MAX, T_MIN, T_QUANTILE, T_STDDEV,
-    T_STDVAR, T_SUM, T_TOPK,
-};
-use promql_parser::parser::{AggregateExpr, Expr, LabelModifier};
 use skerry_model::Labels;
 use std::cmp::Ordering;
 use std::collections::HashMap;
@@ -24,42 +20,47 @@ struct Group {
 }
 
 impl Evaluator<'_> {
-    pub(super) fn aggregate(&mut self, aggregate: &AggregateExpr, steps: &Steps) -> Result<Vec<Column>, QueryError> {
+    pub(super) fn aggregate(&mut self, aggregate: &Aggregate, steps: &Steps) -> Result<Vec<Column>, QueryError> {
         let columns = self.vector(&aggregate.expr, steps)?;
-        let groups = groups(&columns, aggregate.modifier.as_ref());
+        let groups = groups(&columns, aggregate.grouping.as_ref());
         self.charge(groups.len().saturating_mul(steps.count))?;
         let parameter = aggregate.param.as_deref();
-        match aggregate.op.id() {
-            T_SUM => Ok(folded(&columns, groups, steps, |values| {
+        match aggregate.op {
+            AggregateOp::Sum => Ok(folded(&columns, groups, steps, |values| {
                 let mut sum = Sum::default();
                 values.iter().for_each(|value| sum.add(*value));
                 sum.value()
             })),
-            T_AVG => Ok(folded(&columns, groups, steps, |values| {
+            AggregateOp::Avg => Ok(folded(&columns, groups, steps, |values| {
                 let mut mean = Mean::default();
                 values.iter().for_each(|value| mean.add(*value));
                 mean.value()
             })),
             #[expect(clippy::cast_precision_loss, reason = "a count of series")]
-            T_COUNT => Ok(folded(&columns, groups, steps, |values| values.len() as f64)),
-            T_GROUP => Ok(folded(&columns, groups, steps, |_| 1.0)),
-            T_MIN => Ok(folded(&columns, groups, steps, |values| extreme(values, |value, held| value < held))),
-            T_MAX => Ok(folded(&columns, groups, steps, |values| extreme(values, |value, held| value > held))),
-            T_STDDEV => Ok(folded(&columns, groups, steps, |values| variance(values).sqrt())),
-            T_STDVAR => Ok(folded(&columns, groups, steps, variance)),
-            T_QUANTILE => {
+            AggregateOp::Count => Ok(folded(&columns, groups, steps, |values| values.len() as f64)),
+            AggregateOp::Group => Ok(folded(&columns, groups, steps, |_| 1.0)),
+            AggregateOp::Min => {
+                Ok(folded(&columns, groups, steps, |values| extreme(values, |value, held| value < held)))
+            }
+            AggregateOp::Max => {
+                Ok(folded(&columns, groups, steps, |values| extreme(values, |value, held| value > held)))
+            }
+            AggregateOp::Stddev => Ok(folded(&columns, groups, steps, |values| variance(values).sqrt())),
+            AggregateOp::Stdvar => Ok(folded(&columns, groups, steps, variance)),
+            AggregateOp::Quantile => {
                 let phis = self.parameter(parameter, steps)?;
-                for phi in &phis {
-                    self.check_quantile(*phi);
-                }
+                self.check_quantiles(&phis, parameter.unwrap_or(&aggregate.expr));
                 Ok(folded_at(&columns, groups, steps, |step, values| quantile(phis[step], values)))
             }
-            T_TOPK => self.top(parameter, &columns, groups, steps, |a, b| nan_last(a, b, |a, b| b.total_cmp(&a))),
-            T_BOTTOMK => self.top(parameter, &columns, groups, steps, |a, b| nan_last(a, b, |a, b| a.total_cmp(&b))),
-            T_LIMITK => self.limit(parameter, &columns, groups, steps),
-            T_LIMIT_RATIO => self.limit_ratio(parameter, columns, steps),
-            T_COUNT_VALUES => self.count_values(aggregate, &columns, steps),
-            _ => Err(QueryError::Unsupported(format!("aggregation {}", aggregate.op))),
+            AggregateOp::Topk => {
+                self.top(parameter, &columns, groups, steps, |a, b| nan_last(a, b, |a, b| b.total_cmp(&a)))
+            }
+            AggregateOp::Bottomk => {
+                self.top(parameter, &columns, groups, steps, |a, b| nan_last(a, b, |a, b| a.total_cmp(&b)))
+            }
+            AggregateOp::Limitk => self.limit(parameter, &columns, groups, steps),
+            AggregateOp::LimitRatio => self.limit_ratio(parameter, columns, steps),
+            AggregateOp::CountValues => self.count_values(aggregate, &columns, steps),
         }
     }
 
@@ -68,10 +69,10 @@ impl Evaluator<'_> {
         self.scalar(expr, steps)
     }
 
-    /// Warns where a quantile is none.
-    pub(super) fn check_quantile(&mut self, phi: f64) {
-        if !(0.0..=1.0).contains(&phi) {
-            self.annotations.warn(format!("quantile value should be between 0 and 1, got {}", number_text(phi)));
+    /// Warns of those that are no quantiles; they come of `expr`.
+    pub(super) fn check_quantiles(&mut self, phis: &[f64], expr: &Expr) {
+        for phi in phis.iter().filter(|phi| !(0.0..=1.0).contains(*phi)) {
+            self.warn(&format!("quantile value should be between 0 and 1, got {}", number_text(*phi)), expr);
         }
     }
 
@@ -160,10 +161,11 @@ impl Evaluator<'_> {
         for ratio in &ratios {
             if ratio.abs() > 1.0 {
                 let bound = if *ratio > 0.0 { "1" } else { "-1" };
-                self.annotations.warn(format!(
-                    "ratio value should be between -1 and 1, got {}, capping to {bound}",
-                    number_text(*ratio)
-                ));
+                let text = number_text(*ratio);
+                let text = format!("ratio value should be between -1 and 1, got {text}, capping to {bound}");
+                if let Some(expr) = parameter {
+                    self.warn(&text, expr);
+                }
             }
         }
         for column in &mut columns {
@@ -184,7 +186,7 @@ impl Evaluator<'_> {
 
     fn count_values(
         &mut self,
-        aggregate: &AggregateExpr,
+        aggregate: &Aggregate,
         columns: &[Column],
         steps: &Steps,
     ) -> Result<Vec<Column>, QueryError> {
@@ -199,7 +201,7 @@ impl Evaluator<'_> {
         for column in columns {
             for (step, value) in column.values.iter().enumerate().filter(|(_, value)| !is_absent(**value)) {
                 let named = with(&column.labels, &label, &number_text(*value))?;
-                let mut labels = key(&named, aggregate.modifier.as_ref());
+                let mut labels = key(&named, aggregate.grouping.as_ref());
                 // Grouping may leave the label out; what counts is in it all the same.
                 labels = with(&labels, &label, named.value(&label))?;
                 let next = output.len();
@@ -217,19 +219,19 @@ impl Evaluator<'_> {
 }
 
 /// The labels of the group that a series belongs to.
-fn key(labels: &Labels, modifier: Option<&LabelModifier>) -> Labels {
+fn key(labels: &Labels, modifier: Option<&Grouping>) -> Labels {
     match modifier {
         None => Labels::default(),
-        Some(LabelModifier::Include(names)) => only(labels, &names.labels),
-        Some(LabelModifier::Exclude(names)) => {
-            let mut unwanted: Vec<&str> = names.labels.iter().map(String::as_str).collect();
+        Some(Grouping::Only(names)) => only(labels, names),
+        Some(Grouping::Without(names)) => {
+            let mut unwanted: Vec<&str> = names.iter().map(String::as_str).collect();
             unwanted.extend(super::column::RESERVED);
             without(labels, &unwanted)
         }
     }
 }
 
-fn groups(columns: &[Column], modifier: Option<&LabelModifier>) -> Vec<Group> {
+fn groups(columns: &[Column], modifier: Option<&Grouping>) -> Vec<Group> {
     let mut places: HashMap<Labels, usize> = HashMap::new();
     let mut groups: Vec<Group> = Vec::new();
     for (place, column) in columns.iter().enumerate() {

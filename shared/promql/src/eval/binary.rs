@@ -3,64 +3,9 @@
 use super::column::{Column, absent, is_absent};
 use super::{Evaluated, Evaluator, Steps};
 use crate::error::QueryError;
-use promql_parser::parser::BinaryExpr;
-use promql_parser::parser::token::{
-    T_ADD, T_ATAN2, T_DIV, T_EQLC, T_GTE, T_GTR, T_LAND, T_LOR, T_LSS, T_LTE, T_LUNLESS, T_MOD, T_MUL, T_NEQ, T_POW,
-    T_SUB,
-};
-
-/// An operator.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Op {
-    Add,
-    Sub,
-    Mul,
-    Div,
-    Mod,
-    Pow,
-    Atan2,
-    Equal,
-    NotEqual,
-    Greater,
-    Less,
-    GreaterEqual,
-    LessEqual,
-    And,
-    Or,
-    Unless,
-}
+use crate::parse::ast::{Binary, Op};
 
 impl Op {
-    fn of(binary: &BinaryExpr) -> Result<Self, QueryError> {
-        Ok(match binary.op.id() {
-            T_ADD => Self::Add,
-            T_SUB => Self::Sub,
-            T_MUL => Self::Mul,
-            T_DIV => Self::Div,
-            T_MOD => Self::Mod,
-            T_POW => Self::Pow,
-            T_ATAN2 => Self::Atan2,
-            T_EQLC => Self::Equal,
-            T_NEQ => Self::NotEqual,
-            T_GTR => Self::Greater,
-            T_LSS => Self::Less,
-            T_GTE => Self::GreaterEqual,
-            T_LTE => Self::LessEqual,
-            T_LAND => Self::And,
-            T_LOR => Self::Or,
-            T_LUNLESS => Self::Unless,
-            _ => return Err(QueryError::Unsupported(format!("operator {}", binary.op))),
-        })
-    }
-
-    pub(super) const fn is_set(self) -> bool {
-        matches!(self, Self::And | Self::Or | Self::Unless)
-    }
-
-    pub(super) const fn is_comparison(self) -> bool {
-        matches!(self, Self::Equal | Self::NotEqual | Self::Greater | Self::Less | Self::GreaterEqual | Self::LessEqual)
-    }
-
     /// Whether a comparison holds.
     #[expect(clippy::float_cmp, reason = "PromQL compares exactly")]
     pub(super) fn holds(self, left: f64, right: f64) -> bool {
@@ -91,11 +36,11 @@ impl Op {
 }
 
 impl Evaluator<'_> {
-    pub(super) fn binary(&mut self, binary: &BinaryExpr, steps: &Steps) -> Result<Evaluated, QueryError> {
-        let op = Op::of(binary)?;
-        let left = self.eval(&binary.lhs, steps)?;
-        let right = self.eval(&binary.rhs, steps)?;
-        let is_bool = binary.return_bool();
+    pub(super) fn binary(&mut self, binary: &Binary, steps: &Steps) -> Result<Evaluated, QueryError> {
+        let op = binary.op;
+        let left = self.eval(&binary.left, steps)?;
+        let right = self.eval(&binary.right, steps)?;
+        let is_bool = binary.matching.is_bool;
         match (left, right) {
             (Evaluated::Scalar(left), Evaluated::Scalar(right)) => {
                 let pairs = left.into_iter().zip(right);
@@ -110,10 +55,10 @@ impl Evaluator<'_> {
                 Ok(Evaluated::Vector(columns.collect()))
             }
             (Evaluated::Vector(left), Evaluated::Vector(right)) if op.is_set() => {
-                self.set(op, binary.modifier.as_ref(), left, right, steps).map(Evaluated::Vector)
+                self.set(op, &binary.matching, left, right, steps).map(Evaluated::Vector)
             }
             (Evaluated::Vector(left), Evaluated::Vector(right)) => {
-                self.matched(op, binary.modifier.as_ref(), left, right, steps).map(Evaluated::Vector)
+                self.matched(op, &binary.matching, left, right, steps).map(Evaluated::Vector)
             }
             _ => Err(QueryError::Parse("a binary operator takes scalars and instant vectors".into())),
         }

@@ -3,7 +3,7 @@
 use super::column::{Column, absent, is_absent, without};
 use super::{Evaluator, Steps};
 use crate::error::QueryError;
-use promql_parser::parser::Expr;
+use crate::parse::ast::Expr;
 use skerry_model::Labels;
 use std::collections::HashMap;
 
@@ -32,7 +32,7 @@ impl Evaluator<'_> {
         mut value: impl FnMut(&mut Self, usize, Vec<Bucket>) -> Result<f64, QueryError>,
     ) -> Result<Vec<Column>, QueryError> {
         let columns = self.vector(arg, steps)?;
-        let histograms = self.histograms(&columns);
+        let histograms = self.histograms(&columns, arg);
         self.charge(histograms.len().saturating_mul(steps.count))?;
         let mut output = Vec::with_capacity(histograms.len());
         for histogram in histograms {
@@ -49,16 +49,15 @@ impl Evaluator<'_> {
         Ok(output)
     }
 
-    fn histograms(&mut self, columns: &[Column]) -> Vec<Histogram> {
+    fn histograms(&mut self, columns: &[Column], arg: &Expr) -> Vec<Histogram> {
         let mut places: HashMap<Labels, usize> = HashMap::new();
         let mut histograms: Vec<Histogram> = Vec::new();
         for (place, column) in columns.iter().enumerate() {
             let border = column.labels.value("le");
             let Some(upper) = border_of(border) else {
                 let metric = column.labels.metric();
-                self.annotations.warn(format!(
-                    "bucket label \"le\" is missing or has a malformed value of {border:?} for metric name {metric:?}"
-                ));
+                let text = "bucket label \"le\" is missing or has a malformed value";
+                self.warn(&format!("{text} of {border:?} for metric name {metric:?}"), arg);
                 continue;
             };
             // The name goes at the end only, so that histograms of different names are never thrown together.
@@ -74,7 +73,7 @@ impl Evaluator<'_> {
     }
 
     /// The quantile `phi` of buckets, with linear interpolation inside a bucket.
-    pub(super) fn bucket_quantile(&mut self, phi: f64, buckets: Vec<Bucket>) -> f64 {
+    pub(super) fn bucket_quantile(&mut self, phi: f64, buckets: Vec<Bucket>, arg: &Expr) -> f64 {
         if phi.is_nan() {
             return f64::NAN;
         }
@@ -86,9 +85,10 @@ impl Evaluator<'_> {
         }
         let Some(mut buckets) = ordered(buckets) else { return f64::NAN };
         if mend(&mut buckets) {
-            self.annotations.info(
+            self.remark(
                 "input to histogram_quantile needed to be fixed for monotonicity (see \
                  https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile)",
+                arg,
             );
         }
         let last = buckets.len() - 1;

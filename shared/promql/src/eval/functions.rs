@@ -3,17 +3,17 @@
 use super::buckets::fraction;
 use super::column::{Column, absent, is_absent};
 use super::rates::{Change, change, instant_change, regression, smoothed};
-use super::select::{Take, Window, matchers};
+use super::select::{Take, Window};
 use super::simple::{quantile, round};
-use super::{Evaluated, Evaluator, Steps, over_time, seconds, simple, unwrapped};
+use super::{Evaluated, Evaluator, Steps, over_time, seconds, simple};
 use crate::error::{QueryError, execution};
-use crate::matcher::{MatchOp, Matcher};
-use promql_parser::parser::{Call, Expr};
+use crate::matcher::MatchOp;
+use crate::parse::ast::{Call, Expr, Kind};
 use skerry_model::Labels;
 
 impl Evaluator<'_> {
     pub(super) fn call(&mut self, call: &Call, steps: &Steps) -> Result<Evaluated, QueryError> {
-        let (name, args) = (call.func.name, call.args.args.as_slice());
+        let (name, args) = (call.name, call.args.as_slice());
         if let Some(numbers) = self.scalar_call(name, args, steps)? {
             self.charge(steps.count)?;
             return Ok(Evaluated::Scalar(numbers));
@@ -22,7 +22,7 @@ impl Evaluator<'_> {
     }
 
     /// Functions that give a scalar.
-    fn scalar_call(&mut self, name: &str, args: &[Box<Expr>], steps: &Steps) -> Result<Option<Vec<f64>>, QueryError> {
+    fn scalar_call(&mut self, name: &str, args: &[Expr], steps: &Steps) -> Result<Option<Vec<f64>>, QueryError> {
         let constant = |value: f64| Ok(Some(vec![value; steps.count]));
         match (name, args) {
             ("time", []) => Ok(Some(steps.each().map(seconds).collect())),
@@ -60,7 +60,7 @@ impl Evaluator<'_> {
     }
 
     /// Functions that give a vector.
-    fn vector_call(&mut self, name: &str, args: &[Box<Expr>], steps: &Steps) -> Result<Vec<Column>, QueryError> {
+    fn vector_call(&mut self, name: &str, args: &[Expr], steps: &Steps) -> Result<Vec<Column>, QueryError> {
         if let (Some(function), [arg]) = (simple::function(name), args) {
             let columns = self.vector(arg, steps)?;
             return Ok(columns.into_iter().map(|column| column.mapped(function)).collect());
@@ -92,7 +92,7 @@ impl Evaluator<'_> {
                     regression(window, window.now).map(|(slope, intercept)| slope * ahead[step] + intercept)
                 })
             }
-            ("double_exponential_smoothing" | "holt_winters", [arg, smoothing, trend]) => {
+            ("double_exponential_smoothing", [arg, smoothing, trend]) => {
                 let (smoothing, trend) = (self.scalar(smoothing, steps)?, self.scalar(trend, steps)?);
                 for (what, factors) in [("smoothing", &smoothing), ("trend", &trend)] {
                     if let Some(bad) = factors.iter().find(|factor| !(0.0 < **factor && **factor < 1.0)) {
@@ -103,16 +103,16 @@ impl Evaluator<'_> {
             }
             ("quantile_over_time", [phi, arg]) => {
                 let phis = self.scalar(phi, steps)?;
-                phis.iter().for_each(|phi| self.check_quantile(*phi));
+                self.check_quantiles(&phis, phi);
                 self.over(arg, steps, false, |step, window| {
                     (!window.values.is_empty()).then(|| quantile(phis[step], &mut window.values.to_vec()))
                 })
             }
             ("timestamp", [arg]) => {
-                let columns = match unwrapped(arg) {
-                    Expr::VectorSelector(selector) => self.instant(selector, steps, Take::Time)?,
-                    other => {
-                        let mut columns = self.vector(other, steps)?;
+                let columns = match &*arg.bare().kind {
+                    Kind::Vector(selector) => self.instant(selector, steps, Take::Time)?,
+                    _ => {
+                        let mut columns = self.vector(arg, steps)?;
                         for column in &mut columns {
                             let present = column.values.iter_mut().enumerate().filter(|(_, value)| !is_absent(**value));
                             present.for_each(|(step, value)| *value = seconds(steps.at(step)));
@@ -177,8 +177,8 @@ impl Evaluator<'_> {
             ("sort_by_label_desc", _) => self.sort_by_label(args, steps, true),
             ("histogram_quantile", [phi, arg]) => {
                 let phis = self.scalar(phi, steps)?;
-                phis.iter().for_each(|phi| self.check_quantile(*phi));
-                self.per_histogram(arg, steps, |this, step, buckets| Ok(this.bucket_quantile(phis[step], buckets)))
+                self.check_quantiles(&phis, phi);
+                self.per_histogram(arg, steps, |this, step, buckets| Ok(this.bucket_quantile(phis[step], buckets, arg)))
             }
             ("histogram_quantiles", [arg, label, phis @ ..]) => self.histogram_quantiles(arg, label, phis, steps),
             ("histogram_fraction", [lower, upper, arg]) => {
@@ -199,16 +199,16 @@ impl Evaluator<'_> {
         &mut self,
         arg: &Expr,
         label: &Expr,
-        phis: &[Box<Expr>],
+        phis: &[Expr],
         steps: &Steps,
     ) -> Result<Vec<Column>, QueryError> {
         let label = self.text(label, steps)?;
         let mut output = Vec::new();
         for phi in phis {
             let phis = self.scalar(phi, steps)?;
-            phis.iter().for_each(|phi| self.check_quantile(*phi));
-            let columns =
-                self.per_histogram(arg, steps, |this, step, buckets| Ok(this.bucket_quantile(phis[step], buckets)))?;
+            self.check_quantiles(&phis, phi);
+            let columns = self
+                .per_histogram(arg, steps, |this, step, buckets| Ok(this.bucket_quantile(phis[step], buckets, arg)))?;
             for mut column in columns {
                 if !column.labels.value(&label).is_empty() {
                     return Err(execution(format!("conflicting label {label:?} in histogram_quantiles()")));
@@ -254,9 +254,8 @@ impl Evaluator<'_> {
             let is_counter = ["_total", "_sum", "_count", "_bucket"].iter().any(|end| metric.ends_with(end));
             let has_values = column.values.iter().any(|value| !is_absent(*value));
             if !metric.is_empty() && !is_counter && has_values {
-                self.annotations.info(format!(
-                    "metric might not be a counter, name does not end in _total/_sum/_count/_bucket: {metric:?}"
-                ));
+                let text = "metric might not be a counter, name does not end in _total/_sum/_count/_bucket";
+                self.remark(&format!("{text}: {metric:?}"), arg);
             }
         }
         Ok(columns)
@@ -289,12 +288,10 @@ impl Evaluator<'_> {
 
 /// Labels of what is absent: those that the selector demands to be equal to something, once each.
 fn labels_of_absent(arg: &Expr) -> Result<Labels, QueryError> {
-    let selector = match unwrapped(arg) {
-        Expr::VectorSelector(selector) => selector,
-        Expr::MatrixSelector(matrix) => &matrix.vs,
-        _ => return Ok(Labels::default()),
+    let (Kind::Vector(selector) | Kind::Matrix(selector, _)) = &*arg.bare().kind else {
+        return Ok(Labels::default());
     };
-    let all: Vec<Matcher> = matchers(selector)?;
+    let all = &selector.matchers;
     let once = |label: &str| all.iter().filter(|matcher| matcher.label() == label).count() == 1;
     let demanded = all.iter().filter(|m| m.op() == MatchOp::Equal && m.label() != "__name__" && once(m.label()));
     Labels::new(demanded.map(|matcher| (matcher.label(), matcher.value())))

@@ -1,12 +1,11 @@
 //! `info()`: labels of info metrics, such as `target_info`, put on the series that describe the same thing.
 
 use super::column::{Column, RESERVED, absent, is_absent, only, with};
-use super::select::{Take, When, matchers};
-use super::{Evaluator, Steps, unwrapped};
+use super::select::{Take, When};
+use super::{Evaluator, Steps};
 use crate::error::{QueryError, execution};
 use crate::matcher::{MatchOp, Matcher};
-use crate::query::INFO_ANY as ANY;
-use promql_parser::parser::Expr;
+use crate::parse::ast::{Expr, Kind, Shift};
 use skerry_model::Labels;
 use std::collections::{BTreeMap, HashMap};
 
@@ -24,13 +23,12 @@ struct Wanted {
 }
 
 impl Wanted {
-    fn of(args: &[Box<Expr>]) -> Result<Self, QueryError> {
-        let mut all = match args.first().map(|arg| unwrapped(arg)) {
+    fn of(args: &[Expr]) -> Result<Self, QueryError> {
+        let mut all = match args.first().map(|arg| &*arg.bare().kind) {
             None => Vec::new(),
-            Some(Expr::VectorSelector(selector)) => matchers(selector)?,
+            Some(Kind::Vector(selector)) => selector.matchers.clone(),
             Some(_) => return Err(QueryError::Parse("info() takes a label selector as second argument".into())),
         };
-        all.retain(|matcher| matcher.label() != ANY);
         let data = all.extract_if(.., |matcher| matcher.label() != "__name__").collect();
         let mut names = all;
         let is_positive = names.iter().any(|matcher| matches!(matcher.op(), MatchOp::Equal | MatchOp::Regex));
@@ -54,11 +52,11 @@ impl Wanted {
 }
 
 impl Evaluator<'_> {
-    pub(super) fn info(&mut self, args: &[Box<Expr>], steps: &Steps) -> Result<Vec<Column>, QueryError> {
+    pub(super) fn info(&mut self, args: &[Expr], steps: &Steps) -> Result<Vec<Column>, QueryError> {
         let [vector, rest @ ..] = args else { return Err(QueryError::Parse("info() takes a vector".into())) };
         let base = self.vector(vector, steps)?;
         let wanted = Wanted::of(rest)?;
-        let when = self.info_time(vector).unwrap_or_else(|| self.when(None, None));
+        let when = self.info_time(vector).unwrap_or_else(|| self.when(Shift::default()));
         let conditions: Vec<Matcher> = wanted.names.iter().chain(&wanted.data).cloned().collect();
         // Columns of the times of their newest samples: of two that conflict, the later one counts.
         let infos = self.newest(&conditions, when, steps, Take::Time)?;
@@ -106,18 +104,17 @@ impl Evaluator<'_> {
 
     /// When the info series are looked at: as the first selector of the vector is, through the subqueries around it.
     fn info_time(&self, expr: &Expr) -> Option<When> {
-        match unwrapped(expr) {
-            Expr::VectorSelector(selector) => Some(self.when(selector.at.as_ref(), selector.offset.as_ref())),
-            Expr::MatrixSelector(matrix) => Some(self.when(matrix.vs.at.as_ref(), matrix.vs.offset.as_ref())),
-            Expr::Subquery(subquery) => {
-                let outer = self.when(subquery.at.as_ref(), subquery.offset.as_ref());
+        match &*expr.bare().kind {
+            Kind::Vector(selector) | Kind::Matrix(selector, _) => Some(self.when(selector.shift)),
+            Kind::Subquery(subquery) => {
+                let outer = self.when(subquery.shift);
                 Some(self.info_time(&subquery.expr).map_or(outer, |inner| inner.within(outer)))
             }
-            Expr::Call(call) => call.args.args.iter().find_map(|arg| self.info_time(arg)),
-            Expr::Aggregate(aggregate) => self.info_time(&aggregate.expr),
-            Expr::Unary(unary) => self.info_time(&unary.expr),
-            Expr::Binary(binary) => self.info_time(&binary.lhs).or_else(|| self.info_time(&binary.rhs)),
-            _ => None,
+            Kind::Call(call) => call.args.iter().find_map(|arg| self.info_time(arg)),
+            Kind::Aggregate(aggregate) => self.info_time(&aggregate.expr),
+            Kind::Unary(_, inner) | Kind::Paren(inner) => self.info_time(inner),
+            Kind::Binary(binary) => self.info_time(&binary.left).or_else(|| self.info_time(&binary.right)),
+            Kind::Number(..) | Kind::Text(_) => None,
         }
     }
 }

@@ -4,7 +4,7 @@ use super::aggregate::nan_last;
 use super::column::{Column, merged, with};
 use super::{Evaluator, Steps};
 use crate::error::{QueryError, execution};
-use promql_parser::parser::Expr;
+use crate::parse::ast::Expr;
 use regex::RegexBuilder;
 use std::cmp::Ordering;
 
@@ -18,7 +18,7 @@ pub(super) fn is_label_name(text: &str) -> bool {
 }
 
 impl Evaluator<'_> {
-    pub(super) fn label_replace(&mut self, args: &[Box<Expr>], steps: &Steps) -> Result<Vec<Column>, QueryError> {
+    pub(super) fn label_replace(&mut self, args: &[Expr], steps: &Steps) -> Result<Vec<Column>, QueryError> {
         let [vector, destination, replacement, source, expression] = args else {
             return Err(QueryError::Parse("label_replace takes five arguments".into()));
         };
@@ -47,7 +47,7 @@ impl Evaluator<'_> {
         merged(output)
     }
 
-    pub(super) fn label_join(&mut self, args: &[Box<Expr>], steps: &Steps) -> Result<Vec<Column>, QueryError> {
+    pub(super) fn label_join(&mut self, args: &[Expr], steps: &Steps) -> Result<Vec<Column>, QueryError> {
         let [vector, destination, separator, sources @ ..] = args else {
             return Err(QueryError::Parse("label_join takes at least three arguments".into()));
         };
@@ -81,7 +81,7 @@ impl Evaluator<'_> {
     /// `sort_by_label` and `sort_by_label_desc`: in the natural order of the labels, then of all labels.
     pub(super) fn sort_by_label(
         &mut self,
-        args: &[Box<Expr>],
+        args: &[Expr],
         steps: &Steps,
         is_falling: bool,
     ) -> Result<Vec<Column>, QueryError> {

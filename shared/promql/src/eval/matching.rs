@@ -1,10 +1,9 @@
 //! Arithmetic and comparison between two vectors: which series goes with which, and what comes of it.
 
-use super::binary::Op;
 use super::column::{Column, RESERVED, absent, is_absent, only, with, without};
 use super::{Evaluator, Steps};
 use crate::error::{QueryError, execution};
-use promql_parser::parser::{BinModifier, LabelModifier, VectorMatchCardinality};
+use crate::parse::ast::{Cardinality, Grouping, Matching, Op};
 use skerry_model::Labels;
 use std::collections::{BTreeMap, HashMap};
 
@@ -15,11 +14,10 @@ pub(super) struct Signature<'a> {
 }
 
 impl<'a> Signature<'a> {
-    pub(super) fn of(modifier: Option<&'a BinModifier>) -> Self {
-        let matching = modifier.and_then(|modifier| modifier.matching.as_ref());
-        let (on, labels) = match matching {
-            Some(LabelModifier::Include(labels)) => (true, labels.labels.iter().map(String::as_str).collect()),
-            Some(LabelModifier::Exclude(labels)) => (false, labels.labels.iter().map(String::as_str).collect()),
+    pub(super) fn of(matching: &'a Matching) -> Self {
+        let (on, labels) = match &matching.grouping {
+            Some(Grouping::Only(labels)) => (true, labels.iter().map(String::as_str).collect()),
+            Some(Grouping::Without(labels)) => (false, labels.iter().map(String::as_str).collect()),
             None => (false, Vec::new()),
         };
         Self { on, labels }
@@ -60,24 +58,23 @@ impl Evaluator<'_> {
     pub(super) fn matched(
         &mut self,
         op: Op,
-        modifier: Option<&BinModifier>,
+        matching: &Matching,
         left: Vec<Column>,
         right: Vec<Column>,
         steps: &Steps,
     ) -> Result<Vec<Column>, QueryError> {
-        let signature = Signature::of(modifier);
+        let signature = Signature::of(matching);
         let none: Vec<String> = Vec::new();
-        let (swapped, one_to_one, include) = match modifier.map(|modifier| &modifier.card) {
-            Some(VectorMatchCardinality::ManyToOne(labels)) => (false, false, &labels.labels),
-            Some(VectorMatchCardinality::OneToMany(labels)) => (true, false, &labels.labels),
-            _ => (false, true, &none),
+        let (swapped, one_to_one, include) = match &matching.card {
+            Cardinality::ManyToOne(labels) => (false, false, labels),
+            Cardinality::OneToMany(labels) => (true, false, labels),
+            Cardinality::OneToOne | Cardinality::ManyToMany => (false, true, &none),
         };
-        let fills = modifier.map(|modifier| (modifier.fill_values.lhs, modifier.fill_values.rhs)).unwrap_or_default();
         let (many, one) = if swapped { (right, left) } else { (left, right) };
         // Prometheus swaps the sides of `group_right` and leaves the fills where they are: `fill_left` is for the side
         // with many series whichever that is.
-        let (fill_many, fill_one) = fills;
-        let is_bool = modifier.is_some_and(|modifier| modifier.return_bool);
+        let (fill_many, fill_one) = (matching.fill_left, matching.fill_right);
+        let is_bool = matching.is_bool;
         let rule = Rule { op, is_bool, swapped, one_to_one, signature: &signature, include, fill_many, fill_one };
         let mut groups: BTreeMap<Labels, Group> = BTreeMap::new();
         for (place, column) in many.iter().enumerate() {

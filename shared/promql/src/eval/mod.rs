@@ -19,12 +19,12 @@ mod simple;
 
 use crate::annotations::Annotations;
 use crate::error::{QueryError, execution};
+use crate::parse::ast::{Expr, Kind, Sign};
+use crate::parse::place;
 use crate::query::{DEPTH_MAX, Limits, Span};
 use crate::source::Source;
 use crate::value::{Answer, Point, Series, Value};
 use column::{Column, is_absent, merged};
-use promql_parser::parser::Expr;
-pub(crate) use select::matchers;
 use skerry_model::UnixMillis;
 
 /// The moments of an evaluation, in milliseconds.
@@ -58,6 +58,8 @@ enum Evaluated {
 
 /// Evaluates one query.
 pub(crate) struct Evaluator<'a> {
+    /// The query, for the places of remarks.
+    text: &'a str,
     source: &'a dyn Source,
     span: Span,
     limits: Limits,
@@ -67,8 +69,8 @@ pub(crate) struct Evaluator<'a> {
 }
 
 impl<'a> Evaluator<'a> {
-    pub(crate) fn new(source: &'a dyn Source, span: Span, limits: Limits) -> Self {
-        Self { source, span, limits, annotations: Annotations::default(), used: 0, depth: 0 }
+    pub(crate) fn new(text: &'a str, source: &'a dyn Source, span: Span, limits: Limits) -> Self {
+        Self { text, source, span, limits, annotations: Annotations::default(), used: 0, depth: 0 }
     }
 
     pub(crate) fn run(mut self, expr: &Expr) -> Result<Answer, QueryError> {
@@ -78,8 +80,8 @@ impl<'a> Evaluator<'a> {
         };
         let steps = Steps { start: self.span.start, step: self.span.step, count };
         let point = |step: usize, value: f64| Point { at: UnixMillis(steps.at(step)), value };
-        let value = match unwrapped(expr) {
-            Expr::MatrixSelector(_) | Expr::Subquery(_) => Value::Matrix(self.raw(expr, &steps)?),
+        let value = match &*expr.bare().kind {
+            Kind::Matrix(..) | Kind::Subquery(_) => Value::Matrix(self.raw(expr, &steps)?),
             _ => match self.eval(expr, &steps)? {
                 Evaluated::Text(text) => Value::String(text),
                 Evaluated::Scalar(values) => {
@@ -116,28 +118,27 @@ impl<'a> Evaluator<'a> {
     }
 
     fn eval_node(&mut self, expr: &Expr, steps: &Steps) -> Result<Evaluated, QueryError> {
-        match expr {
-            Expr::NumberLiteral(number) => {
+        match &*expr.kind {
+            Kind::Number(number, _) => {
                 self.charge(steps.count)?;
-                Ok(Evaluated::Scalar(vec![number.val; steps.count]))
+                Ok(Evaluated::Scalar(vec![*number; steps.count]))
             }
-            Expr::StringLiteral(text) => Ok(Evaluated::Text(text.val.clone())),
-            Expr::Paren(paren) => self.eval(&paren.expr, steps),
-            Expr::Unary(unary) => match self.eval(&unary.expr, steps)? {
+            Kind::Text(text) => Ok(Evaluated::Text(text.clone())),
+            Kind::Paren(inner) | Kind::Unary(Sign::Plus, inner) => self.eval(inner, steps),
+            Kind::Unary(Sign::Minus, inner) => match self.eval(inner, steps)? {
                 Evaluated::Scalar(values) => Ok(Evaluated::Scalar(values.into_iter().map(|value| -value).collect())),
                 Evaluated::Vector(columns) => {
                     Ok(Evaluated::Vector(columns.into_iter().map(|column| column.mapped(|value| -value)).collect()))
                 }
                 Evaluated::Text(_) => Err(execution("a string has no negative")),
             },
-            Expr::VectorSelector(selector) => self.instant(selector, steps, select::Take::Value).map(Evaluated::Vector),
-            Expr::Call(call) => self.call(call, steps),
-            Expr::Aggregate(aggregate) => self.aggregate(aggregate, steps).map(Evaluated::Vector),
-            Expr::Binary(binary) => self.binary(binary, steps),
-            Expr::MatrixSelector(_) | Expr::Subquery(_) => {
+            Kind::Vector(selector) => self.instant(selector, steps, select::Take::Value).map(Evaluated::Vector),
+            Kind::Call(call) => self.call(call, steps),
+            Kind::Aggregate(aggregate) => self.aggregate(aggregate, steps).map(Evaluated::Vector),
+            Kind::Binary(binary) => self.binary(binary, steps),
+            Kind::Matrix(..) | Kind::Subquery(_) => {
                 Err(QueryError::Parse("a range vector stands where an instant vector is expected".into()))
             }
-            Expr::Extension(_) => Err(QueryError::Unsupported("an extension of the language".into())),
         }
     }
 
@@ -145,6 +146,18 @@ impl<'a> Evaluator<'a> {
     fn charge(&mut self, values: usize) -> Result<(), QueryError> {
         self.used = self.used.saturating_add(values as u64);
         if self.used > self.limits.values_max { Err(QueryError::TooMuch(self.limits.values_max)) } else { Ok(()) }
+    }
+
+    /// Warns of what stands at `expr`.
+    fn warn(&mut self, text: &str, expr: &Expr) {
+        let place = place(self.text, expr.start);
+        self.annotations.warn(format!("{text} ({place})"));
+    }
+
+    /// Remarks on what stands at `expr`.
+    fn remark(&mut self, text: &str, expr: &Expr) {
+        let place = place(self.text, expr.start);
+        self.annotations.info(format!("{text} ({place})"));
     }
 
     fn scalar(&mut self, expr: &Expr, steps: &Steps) -> Result<Vec<f64>, QueryError> {
@@ -167,14 +180,6 @@ impl<'a> Evaluator<'a> {
             _ => Err(QueryError::Parse("a string is expected".into())),
         }
     }
-}
-
-/// An expression without the parentheses around it.
-fn unwrapped(mut expr: &Expr) -> &Expr {
-    while let Expr::Paren(paren) = expr {
-        expr = &paren.expr;
-    }
-    expr
 }
 
 /// Milliseconds since 1970, or of a span, as the seconds that expressions work with.

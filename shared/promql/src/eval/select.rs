@@ -1,15 +1,14 @@
 //! Selectors: the samples that an expression begins with.
 
 use super::column::{Column, merged};
-use super::{Evaluator, Steps, unwrapped};
+use super::{Evaluator, Steps};
 use crate::error::QueryError;
-use crate::matcher::{MatchOp, Matcher};
+use crate::matcher::Matcher;
+use crate::parse::ast::{At, Expr, Kind, Selector, Shift};
 use crate::source::Selected;
 use crate::value::{Point, Series};
-use promql_parser::label::MatchOp as ParsedOp;
-use promql_parser::parser::{AtModifier, Expr, Offset, VectorSelector};
 use skerry_model::{Labels, UnixMillis, is_stale};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 /// What of a sample a selector gives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,12 +96,12 @@ impl Evaluator<'_> {
     /// The newest sample of each series at each step.
     pub(super) fn instant(
         &mut self,
-        selector: &VectorSelector,
+        selector: &Selector,
         steps: &Steps,
         take: Take,
     ) -> Result<Vec<Column>, QueryError> {
-        let when = self.when(selector.at.as_ref(), selector.offset.as_ref());
-        self.newest(&matchers(selector)?, when, steps, take)
+        let when = self.when(selector.shift);
+        self.newest(&selector.matchers, when, steps, take)
     }
 
     /// As [`Self::instant`], for conditions that are no selector's.
@@ -141,12 +140,11 @@ impl Evaluator<'_> {
 
     /// A range vector, from a selector or a subquery.
     pub(super) fn range(&mut self, expr: &Expr, steps: &Steps) -> Result<RangeVector, QueryError> {
-        match unwrapped(expr) {
-            Expr::MatrixSelector(matrix) => {
-                let when = self.when(matrix.vs.at.as_ref(), matrix.vs.offset.as_ref());
-                let range = millis(matrix.range);
+        match &*expr.bare().kind {
+            Kind::Matrix(selector, range) => {
+                let (when, range) = (self.when(selector.shift), *range);
                 let (first, last) = when.bounds(steps);
-                let found = self.fetch(&matchers(&matrix.vs)?, first.saturating_sub(range).saturating_add(1), last)?;
+                let found = self.fetch(&selector.matchers, first.saturating_sub(range).saturating_add(1), last)?;
                 let series = found.into_iter().map(|Selected { labels, samples }| {
                     let fresh = samples.iter().filter(|sample| !is_stale(sample.value));
                     let (times, values) = fresh.map(|sample| (sample.at.0, sample.value)).unzip();
@@ -154,10 +152,9 @@ impl Evaluator<'_> {
                 });
                 Ok(RangeVector { series: series.collect(), when, range })
             }
-            Expr::Subquery(subquery) => {
-                let when = self.when(subquery.at.as_ref(), subquery.offset.as_ref());
-                let range = millis(subquery.range);
-                let step = millis(subquery.step.unwrap_or(self.limits.subquery_step)).max(1);
+            Kind::Subquery(subquery) => {
+                let (when, range) = (self.when(subquery.shift), subquery.range_ms);
+                let step = subquery.step_ms.unwrap_or_else(|| millis(self.limits.subquery_step)).max(1);
                 let (first, last) = when.bounds(steps);
                 // Steps are aligned to multiples of the step, whatever the outer query's are.
                 let border = first.saturating_sub(range);
@@ -206,40 +203,14 @@ impl Evaluator<'_> {
         Ok(found)
     }
 
-    pub(super) fn when(&self, at: Option<&AtModifier>, offset: Option<&Offset>) -> When {
-        let fixed = at.map(|at| match at {
-            AtModifier::Start => self.span.start,
-            AtModifier::End => self.span.end,
-            AtModifier::At(at) => match at.duration_since(SystemTime::UNIX_EPOCH) {
-                Ok(after) => millis(after),
-                Err(before) => -millis(before.duration()),
-            },
+    pub(super) fn when(&self, shift: Shift) -> When {
+        let fixed = shift.at.map(|at| match at {
+            At::Start => self.span.start,
+            At::End => self.span.end,
+            At::Time(at) => at,
         });
-        let offset = match offset {
-            None => 0,
-            Some(Offset::Pos(by)) => millis(*by),
-            Some(Offset::Neg(by)) => -millis(*by),
-        };
-        When { fixed, offset }
+        When { fixed, offset: shift.offset.unwrap_or(0) }
     }
-}
-
-/// A selector's conditions.
-pub(crate) fn matchers(selector: &VectorSelector) -> Result<Vec<Matcher>, QueryError> {
-    if !selector.matchers.or_matchers.is_empty() {
-        return Err(QueryError::Unsupported("`or` between matchers".into()));
-    }
-    let mut all: Vec<Matcher> = selector.name.iter().map(|name| Matcher::equal("__name__", name)).collect();
-    for matcher in &selector.matchers.matchers {
-        let op = match &matcher.op {
-            ParsedOp::Equal => MatchOp::Equal,
-            ParsedOp::NotEqual => MatchOp::NotEqual,
-            ParsedOp::Re(_) => MatchOp::Regex,
-            ParsedOp::NotRe(_) => MatchOp::NotRegex,
-        };
-        all.push(Matcher::new(&matcher.name, op, &matcher.value)?);
-    }
-    Ok(all)
 }
 
 /// Whole milliseconds.

@@ -1,11 +1,10 @@
 //! `and`, `or`, `unless`.
 
-use super::binary::Op;
 use super::column::{Column, absent, is_absent};
 use super::matching::Signature;
 use super::{Evaluator, Steps};
 use crate::error::QueryError;
-use promql_parser::parser::BinModifier;
+use crate::parse::ast::{Matching, Op};
 use skerry_model::Labels;
 use std::collections::HashMap;
 
@@ -13,12 +12,12 @@ impl Evaluator<'_> {
     pub(super) fn set(
         &mut self,
         op: Op,
-        modifier: Option<&BinModifier>,
+        matching: &Matching,
         mut left: Vec<Column>,
         mut right: Vec<Column>,
         steps: &Steps,
     ) -> Result<Vec<Column>, QueryError> {
-        let signature = Signature::of(modifier);
+        let signature = Signature::of(matching);
         // Whether a side has anything of a signature, at each step.
         let present = |columns: &[Column]| {
             let mut present: HashMap<Labels, Vec<bool>> = HashMap::new();
