@@ -69,6 +69,8 @@ pub enum Endpoint {
     LabelValues(String),
     /// `format_query`
     FormatQuery,
+    /// `query_exemplars`: none are kept.
+    Exemplars,
     /// `metadata`
     Metadata,
     /// `targets`
@@ -95,12 +97,13 @@ pub enum Endpoint {
 
 /// Every path below `/api/v1/` that needs nothing of the path itself; `label/NAME/values` is [`Endpoint::LabelValues`].
 /// Each takes GET, and POST with a form, which clients use for long expressions.
-pub const ROUTES: [(&str, Endpoint); 16] = [
+pub const ROUTES: [(&str, Endpoint); 17] = [
     ("query", Endpoint::Query),
     ("query_range", Endpoint::QueryRange),
     ("series", Endpoint::Series),
     ("labels", Endpoint::Labels),
     ("format_query", Endpoint::FormatQuery),
+    ("query_exemplars", Endpoint::Exemplars),
     ("metadata", Endpoint::Metadata),
     ("targets", Endpoint::Targets),
     ("scrape_pools", Endpoint::ScrapePools),
@@ -157,6 +160,7 @@ pub fn answer(endpoint: &Endpoint, params: &Params, source: &dyn Catalog, now: U
         Endpoint::Labels => request.labels(),
         Endpoint::LabelValues(name) => request.label_values(name),
         Endpoint::FormatQuery => request.format_query(),
+        Endpoint::Exemplars => request.exemplars(),
         Endpoint::Metadata => request.metadata(),
         Endpoint::Targets => request.targets(),
         Endpoint::ScrapePools => source.targets().map(|targets| about::scrape_pools(&targets)).map_err(Failure::from),
@@ -276,6 +280,11 @@ impl Request<'_> {
     fn listed(&self, items: Vec<String>, of: usize) -> String {
         let warnings: &[&str] = if items.len() < of { &["results truncated due to limit"] } else { &[] };
         write::success(&format!("[{}]", items.join(",")), warnings, &[])
+    }
+
+    fn exemplars(&self) -> Result<String, Failure> {
+        Query::parse(self.params.required("query")?)?;
+        Ok(write::success("[]", &[], &[]))
     }
 
     fn metadata(&self) -> Result<String, Failure> {

@@ -101,6 +101,7 @@ fn what_is_wrong_is_named() {
         (Endpoint::Query, vec![("query", "up"), ("time", "soon")], 400, "valid timestamp"),
         (Endpoint::Query, vec![("query", "up_total + on() up_total")], 422, "many-to-many matching not allowed"),
         (Endpoint::QueryRange, vec![("query", "up"), ("start", "0"), ("end", "1")], 400, "step"),
+        (Endpoint::Exemplars, vec![("query", "up)")], 400, "1:3: parse error"),
         (
             Endpoint::QueryRange,
             vec![("query", "up"), ("start", "0"), ("end", "99999"), ("step", "1")],
