@@ -164,7 +164,7 @@ pub fn answer(endpoint: &Endpoint, params: &Params, source: &dyn Catalog, now: U
         Endpoint::Metadata => request.metadata(),
         Endpoint::Targets => request.targets(),
         Endpoint::ScrapePools => source.targets().map(|targets| about::scrape_pools(&targets)).map_err(Failure::from),
-        Endpoint::Rules => Ok(write::success("{\"groups\":[]}", &[], &[])),
+        Endpoint::Rules => request.rules(),
         Endpoint::Alerts => Ok(write::success("{\"alerts\":[]}", &[], &[])),
         Endpoint::Alertmanagers => {
             Ok(write::success("{\"activeAlertmanagers\":[],\"droppedAlertmanagers\":[]}", &[], &[]))
@@ -216,19 +216,29 @@ impl Request<'_> {
         Ok(Limits { lookback, ..self.limits })
     }
 
+    /// The query; one that is absent reads as an empty one does.
+    fn parsed(&self) -> Result<Query, Failure> {
+        // What a query may touch is bounded, and so is its time; the parameter is checked for clients' sake.
+        self.params.duration("timeout")?;
+        Ok(Query::parse(self.params.first("query").unwrap_or_default())?)
+    }
+
     fn query(&self) -> Result<String, Failure> {
-        let query = Query::parse(self.params.required("query")?)?;
+        let query = self.parsed()?;
         let at = self.params.time("time")?.unwrap_or(self.now);
         let answer = query.evaluate(self.source, Span::instant(at), self.limits()?)?;
         Ok(write::answer(&answer, at, self.params.limit()?))
     }
 
     fn query_range(&self) -> Result<String, Failure> {
-        let query = Query::parse(self.params.required("query")?)?;
+        let query = self.parsed()?;
         let missing = |parameter| Bad { parameter, problem: "it is required".into() };
         let start = self.params.time("start")?.ok_or_else(|| missing("start"))?;
         let end = self.params.time("end")?.ok_or_else(|| missing("end"))?;
         let step = self.params.duration("step")?.ok_or_else(|| missing("step"))?;
+        if end < start {
+            return Err(Bad { parameter: "end", problem: "end timestamp must not be before start time".into() }.into());
+        }
         let answer = query.evaluate(self.source, Span::range(start, end, step)?, self.limits()?)?;
         Ok(write::answer(&answer, end, self.params.limit()?))
     }
@@ -246,7 +256,8 @@ impl Request<'_> {
         }
         let mut found = BTreeSet::new();
         for selector in selectors {
-            let matchers = Query::parse(selector)?.matchers()?;
+            let matchers = Query::parse(selector).and_then(|query| query.matchers());
+            let matchers = matchers.map_err(|error| Bad { parameter: "match[]", problem: error.to_string() })?;
             found.extend(self.source.series(&matchers, from, to, SERIES_MAX)?);
         }
         Ok(found)
@@ -283,12 +294,20 @@ impl Request<'_> {
     }
 
     fn exemplars(&self) -> Result<String, Failure> {
-        Query::parse(self.params.required("query")?)?;
+        self.parsed()?;
         Ok(write::success("[]", &[], &[]))
     }
 
     fn metadata(&self) -> Result<String, Failure> {
         Ok(about::metadata(self.params, &self.source.metadata()?)?)
+    }
+
+    fn rules(&self) -> Result<String, Failure> {
+        let kind = self.params.first("type").unwrap_or_default().to_lowercase();
+        if !["", "alert", "record"].contains(&&*kind) {
+            return Err(Bad { parameter: "type", problem: format!("not supported value {kind:?}") }.into());
+        }
+        Ok(write::success("{\"groups\":[]}", &[], &[]))
     }
 
     fn targets(&self) -> Result<String, Failure> {
@@ -302,7 +321,7 @@ impl Request<'_> {
     }
 
     fn format_query(&self) -> Result<String, Failure> {
-        let query = Query::parse(self.params.required("query")?)?;
+        let query = self.parsed()?;
         Ok(write::success(&write::text(&query.prettify()), &[], &[]))
     }
 }

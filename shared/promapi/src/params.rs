@@ -36,14 +36,13 @@ impl Params {
         self.0.iter().filter(move |(held, _)| held == name).map(|(_, value)| value.as_str())
     }
 
-    pub(crate) fn required(&self, name: &'static str) -> Result<&str, Bad> {
-        self.first(name).ok_or_else(|| Bad { parameter: name, problem: "it is required".into() })
-    }
-
     /// Unix seconds with fractions, or RFC 3339.
     pub(crate) fn time(&self, name: &'static str) -> Result<Option<UnixMillis>, Bad> {
         let Some(text) = self.first(name) else { return Ok(None) };
-        let bad = || Bad { parameter: name, problem: format!("cannot parse {text:?} to a valid timestamp") };
+        let bad = || Bad {
+            parameter: name,
+            problem: format!("Invalid time value for '{name}': cannot parse {text:?} to a valid timestamp"),
+        };
         if let Ok(seconds) = text.parse::<f64>() {
             if !seconds.is_finite() || seconds.abs() > 1e14 {
                 return Err(bad());
@@ -64,7 +63,8 @@ impl Params {
             Err(_) => text.parse::<skerry_model::Span>().map_err(|_| bad())?.0,
         };
         if span.is_zero() {
-            let problem = "zero or negative durations are not accepted. Try a positive integer".into();
+            let what = if name == "step" { "query resolution step widths" } else { "durations" };
+            let problem = format!("zero or negative {what} are not accepted. Try a positive integer");
             return Err(Bad { parameter: name, problem });
         }
         Ok(Some(span))

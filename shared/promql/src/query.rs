@@ -65,7 +65,8 @@ impl Span {
         };
         if length / step >= STEPS_MAX {
             return Err(QueryError::Parse(format!(
-                "exceeded maximum resolution of {STEPS_MAX} points per timeseries; use a larger step"
+                "exceeded maximum resolution of {STEPS_MAX} points per timeseries. Try decreasing the query resolution \
+                 (?step=XX)"
             )));
         }
         Ok(Self { start: start.0, end: end.0, step })

@@ -122,7 +122,7 @@ impl<'a> Parser<'a> {
         let mut left = self.unary()?;
         while let Some(op) = self.operator().filter(|op| *op != Op::Pow && op.binds() >= least) {
             let at = self.take()?.start;
-            let matching = self.matching(op)?;
+            let matching = self.matching(op, at)?;
             let right = self.nested(|this| this.expr(op.binds() + 1))?;
             left = build::binary(at, op, left, right, matching)?;
         }
@@ -155,13 +155,13 @@ impl<'a> Parser<'a> {
             return Ok(base);
         }
         let at = self.take()?.start;
-        let matching = self.matching(Op::Pow)?;
+        let matching = self.matching(Op::Pow, at)?;
         let exponent = self.nested(Self::unary)?;
         build::binary(at, Op::Pow, base, exponent, matching)
     }
 
     /// `bool`, `on`, `group_left` and their like.
-    fn matching(&mut self, op: Op) -> Parsed<Matching> {
+    fn matching(&mut self, op: Op, at_op: usize) -> Parsed<Matching> {
         let card = if op.is_set() { Cardinality::ManyToMany } else { Cardinality::OneToOne };
         let is_bool = self.accept_word("bool")?;
         let mut matching = Matching { is_bool, grouping: None, card, fill_left: None, fill_right: None };
@@ -183,7 +183,7 @@ impl<'a> Parser<'a> {
                     && let Some(both) = include.iter().find(|label| on.contains(label))
                 {
                     let problem = format!("label {both:?} must not occur in ON and GROUP clause at once");
-                    return Err(ParseError::new(at, problem));
+                    return Err(ParseError::new(at_op, problem));
                 }
                 matching.card = if is_left { Cardinality::ManyToOne(include) } else { Cardinality::OneToMany(include) };
                 break;

@@ -107,7 +107,7 @@ fn what_is_wrong_is_told_with_its_place() {
         ("1 and a", "1:3: parse error: set operator \"and\" not allowed in binary scalar expression"),
         ("a + on(x) 1", "1:3: parse error: vector matching only allowed between instant vectors"),
         ("a and on(x) group_left b", "1:13: parse error: no grouping allowed for \"and\" operation"),
-        ("a + on(x) group_left(x) b", "1:11: parse error: label \"x\" must not occur in ON and GROUP clause at once"),
+        ("a + on(x) group_left(x) b", "1:3: parse error: label \"x\" must not occur in ON and GROUP clause at once"),
         ("{a=''}", "1:1: parse error: vector selector must contain at least one non-empty matcher"),
         ("{a=~'('}", "1:5: parse error: matcher on label \"a\""),
         ("a{__name__='b'}", "1:1: parse error: metric name must not be set twice: \"a\" or \"b\""),
