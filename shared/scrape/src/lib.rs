@@ -19,9 +19,17 @@
 //! assert_eq!(values.len(), 2);
 //! ```
 //!
+//! [`relabel`] is Prometheus's relabelling, for whatever has labels. [`target`] makes what is fetched and the labels it
+//! carries from what discovery found, and [`rounds`] remembers one target from scrape to scrape: what to store, which
+//! series have ended, and what had to be refused.
+//!
 //! Invariants:
 //! - No I/O, no clock. Whatever a target sends, nothing panics, and memory is bounded by the limits named in each module.
 //! - The first bad line ends an exposition: Prometheus takes a scrape whole or not at all. What was handed out before is
 //!   the caller's to throw away.
 
 pub mod exposition;
+mod md5;
+pub mod relabel;
+pub mod rounds;
+pub mod target;
