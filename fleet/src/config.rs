@@ -2,6 +2,7 @@
 //!
 //! Read as it is written, then checked whole: every fault is named with file, line and key before anything is opened.
 
+use crate::remote::{self, Target};
 use crate::store;
 use serde::Deserialize;
 use skerry_promapi::config_text;
@@ -27,6 +28,8 @@ pub struct Config {
     pub api_token_sha256: [u8; 32],
     /// How long data is kept.
     pub retention: store::Config,
+    /// Where samples are sent on to.
+    pub remote_write: Vec<Target>,
     /// The file without secrets, for those who ask what runs.
     pub shown: String,
 }
@@ -160,6 +163,8 @@ struct File {
     api_token_sha256: String,
     #[serde(default)]
     retention: store::Config,
+    #[serde(default)]
+    remote_write: Vec<remote::config::File>,
 }
 
 fn data_dir() -> PathBuf {
@@ -241,6 +246,7 @@ fn parse(file: &str, text: &str, folder: &Path) -> Result<Config, Faults> {
         let (key, problem) = problem.split_once(": ").unwrap_or(("", &problem));
         fault(&format!("retention.{key}"), problem);
     }
+    let remote_write = remote::config::check(&raw.remote_write, folder, &mut fault);
     let mut paths = vec![&mut raw.data_dir, &mut raw.root];
     let Pki { ca_cert, ca_key, server_cert, server_key, .. } = &mut raw.pki;
     paths.extend([ca_cert, ca_key, server_cert, server_key]);
@@ -258,7 +264,7 @@ fn parse(file: &str, text: &str, folder: &Path) -> Result<Config, Faults> {
         Some(api_token_sha256) if faults.is_empty() => {
             let File { data_dir, http, mqtt, pki, root, retention, .. } = raw;
             let shown = skerry_yaml::read(text).map(|document| config_text(document.value)).unwrap_or_default();
-            Ok(Config { data_dir, http, mqtt, pki, root, api_token_sha256, retention, shown })
+            Ok(Config { data_dir, http, mqtt, pki, root, api_token_sha256, retention, remote_write, shown })
         }
         _ => Err(fail(faults)),
     }

@@ -22,7 +22,9 @@ pub mod http;
 pub mod ingest;
 pub mod intake;
 pub mod mqtt;
+pub mod node_labels;
 pub mod pki;
+pub mod remote;
 pub mod store;
 #[cfg(test)]
 mod testkit;

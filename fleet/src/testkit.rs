@@ -9,6 +9,7 @@ use crate::enrol::{Answer, Enrolment};
 use crate::ingest::{Asks, Counters, Liveness};
 use crate::mqtt::{Admission, Downlink, Stats};
 use crate::pki::FleetCa;
+use crate::remote::Targets;
 use crate::store;
 use crate::trust::Trust;
 use skerry_model::{NodeId, UnixMillis};
@@ -87,6 +88,7 @@ impl Kit {
             counters: Arc::new(Counters::new()),
             mqtt: Arc::new(Stats::default()),
             requests: Arc::new(Requests::default()),
+            targets: Targets::default(),
             is_https: false,
             runtime: Arc::default(),
             wall: Arc::new(|| NOW),

@@ -14,6 +14,7 @@ use crate::mqtt::{
     Stats,
 };
 use crate::pki::FleetCa;
+use crate::remote::SendTask;
 use crate::store;
 use crate::trust::Trust;
 use anyhow::Context;
@@ -69,6 +70,8 @@ pub async fn run(config: Config, stop: CancellationToken, ready: impl FnOnce(Add
         liveness: liveness.clone(),
         downlink: downlink.clone(),
     };
+    data.set_targets(config.remote_write.iter().map(|target| target.name.clone()).collect()).await?;
+    let (senders, targets) = SendTask::open(config.remote_write.clone(), &data, &delivery, &wall)?;
     let ingest = Ingest {
         store: data.clone(),
         downlink,
@@ -98,6 +101,7 @@ pub async fn run(config: Config, stop: CancellationToken, ready: impl FnOnce(Add
         counters,
         mqtt: transport.stats(),
         requests: Arc::new(Requests::default()),
+        targets,
         is_https: config.http.public_url.starts_with("https://"),
         runtime: Arc::new(Runtime {
             started: wall(),
@@ -121,6 +125,9 @@ pub async fn run(config: Config, stop: CancellationToken, ready: impl FnOnce(Add
     let mut tasks = JoinSet::new();
     tasks.spawn(transport.run(stop.clone()));
     tasks.spawn(http::run(listener, tls, router, stop.clone()));
+    for sender in senders {
+        tasks.spawn(sender.run(stop.clone()));
+    }
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"), fleet = %fleet.trust.current().fleet(), http = %addresses.http,
         mqtt = addresses.mqtt.map(tracing::field::display), "fleet server runs"

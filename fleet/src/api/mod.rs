@@ -30,6 +30,7 @@ use crate::delivery::Delivery;
 use crate::enrol::Enrolment;
 use crate::ingest::{Asks, Counters, Liveness};
 use crate::mqtt::{Admission, Stats};
+use crate::remote::Targets;
 use crate::store::Store;
 use crate::trust::Trust;
 use axum::Router;
@@ -68,6 +69,8 @@ pub struct Fleet {
     pub mqtt: Arc<Stats>,
     /// What is counted of the API itself.
     pub requests: Arc<Requests>,
+    /// Where samples are sent on to.
+    pub targets: Targets,
     /// Whether browsers reach the console over TLS.
     pub is_https: bool,
     /// The running program, as Prometheus's API tells of it.
@@ -88,6 +91,7 @@ pub fn router(fleet: Fleet) -> Router {
         .route("/nodes/{node}/logs", get(logs::read))
         .route("/nodes/{node}/logs/follow", get(logs::follow))
         .merge(prometheus::router())
+        .route("/remote-write", get(operations::remote_write))
         .route("/configs", get(documents::streams).post(documents::add_config))
         .route("/configs/{kind}/{name}", get(documents::revisions))
         .route("/assignments", post(documents::add_assignment))

@@ -1,6 +1,8 @@
 //! `/metrics`, `/healthz`, `/readyz`.
 
 use super::Fleet;
+use super::view::TargetList;
+use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -45,10 +47,16 @@ pub(super) async fn metrics(State(fleet): State<Fleet>) -> Response {
     text.push_str(&fleet.store.stats().exposition());
     text.push_str(&fleet.mqtt.exposition());
     text.push_str(&fleet.requests.exposition());
+    text.push_str(&fleet.targets.exposition((fleet.wall)()));
     let _ = writeln!(text, "# HELP skerry_fleet_nodes_connected Nodes with a connection.");
     let _ = writeln!(text, "# TYPE skerry_fleet_nodes_connected gauge");
     let _ = writeln!(text, "skerry_fleet_nodes_connected {}", fleet.liveness.connected());
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
+}
+
+/// How the remote-write targets fare.
+pub(super) async fn remote_write(State(fleet): State<Fleet>) -> Json<TargetList> {
+    Json(TargetList { targets: fleet.targets.views((fleet.wall)()) })
 }
 
 /// The process lives.

@@ -2,6 +2,7 @@
 //! for its node; a label that the series has itself wins over those.
 
 use super::{ApiError, Fleet};
+use crate::node_labels::NodeLabels;
 use crate::store::{ReadError, Select, Store};
 use axum::Router;
 use axum::body::Bytes;
@@ -9,10 +10,9 @@ use axum::extract::{Path, RawQuery, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, get, on};
-use skerry_model::{Labels, MetricMeta, NodeId, UnixMillis};
+use skerry_model::{Labels, MetricMeta, UnixMillis};
 use skerry_promapi::{Catalog, Endpoint, Params, ROUTES, Runtime, Targets, answer};
 use skerry_promql::{Limits, Matcher, Selected, Source, SourceError, matches_all};
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tokio::runtime::Handle;
 
@@ -44,7 +44,7 @@ async fn label_values(
 
 async fn respond(fleet: &Fleet, endpoint: Endpoint, query: Option<String>, form: &[u8]) -> Result<Response, ApiError> {
     let params = Params::decode(query.unwrap_or_default().as_bytes(), form);
-    let nodes = node_labels(fleet).await?;
+    let nodes = NodeLabels::read(&fleet.delivery).await?;
     let source =
         FleetSource { store: fleet.store.clone(), runtime: Handle::current(), nodes, about: fleet.runtime.clone() };
     let now = (fleet.wall)();
@@ -58,34 +58,18 @@ async fn respond(fleet: &Fleet, endpoint: Endpoint, query: Option<String>, form:
     Ok((status, [(header::CONTENT_TYPE, "application/json")], done.body).into_response())
 }
 
-/// Labels that the admins signed, by node.
-async fn node_labels(fleet: &Fleet) -> Result<BTreeMap<NodeId, BTreeMap<String, String>>, ApiError> {
-    let all = fleet.control.assignments().await?;
-    let read = all.into_iter().filter_map(|(node, stored)| Some((node, fleet.delivery.read(&stored)?.labels)));
-    Ok(read.filter(|(_, labels)| !labels.is_empty()).collect())
-}
-
 /// The fleet's data as the evaluator sees it. Its calls block, on a thread that may.
 struct FleetSource {
     store: Store,
     runtime: Handle,
-    nodes: BTreeMap<NodeId, BTreeMap<String, String>>,
+    nodes: NodeLabels,
     about: Arc<Runtime>,
 }
 
 impl FleetSource {
-    /// A series' labels with those of its node.
-    fn labelled(&self, node: &NodeId, labels: &Labels) -> Labels {
-        let Some(signed) = self.nodes.get(node) else { return labels.clone() };
-        let added = signed.iter().filter(|(name, _)| labels.value(name).is_empty());
-        let pairs = labels.iter().chain(added.map(|(name, value)| (name.as_str(), value.as_str())));
-        // A label set that is full to its bounds stays as it is.
-        Labels::new(pairs).unwrap_or_else(|_| labels.clone())
-    }
-
     /// The matchers that the store can judge, and those that need the nodes' labels.
     fn divided(&self, matchers: &[Matcher]) -> (Vec<Matcher>, Vec<Matcher>) {
-        let signed: BTreeSet<&str> = self.nodes.values().flat_map(|labels| labels.keys().map(String::as_str)).collect();
+        let signed = self.nodes.names();
         matchers.iter().cloned().partition(|matcher| !signed.contains(matcher.label()))
     }
 }
@@ -110,7 +94,10 @@ impl Source for FleetSource {
         let mut selected: Vec<Selected> = found
             .series
             .into_iter()
-            .map(|series| Selected { labels: self.labelled(&series.node, &series.labels), samples: series.samples })
+            .map(|series| Selected {
+                labels: self.nodes.applied(&series.node, &series.labels),
+                samples: series.samples,
+            })
             .filter(|series| matches_all(&later, &series.labels))
             .collect();
         selected.sort_by(|a, b| a.labels.cmp(&b.labels));
@@ -128,7 +115,7 @@ impl Catalog for FleetSource {
     ) -> Result<Vec<Labels>, SourceError> {
         let (matchers, later) = self.divided(matchers);
         let found = self.runtime.block_on(self.store.label_sets(matchers, series_max)).map_err(failed)?;
-        let labelled = found.into_iter().map(|(node, labels)| self.labelled(&node, &labels));
+        let labelled = found.into_iter().map(|(node, labels)| self.nodes.applied(&node, &labels));
         Ok(labelled.filter(|labels| matches_all(&later, labels)).collect())
     }
 

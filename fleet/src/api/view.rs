@@ -1,7 +1,15 @@
 //! The API's JSON, as the server writes it and the CLI reads it. Fields are only ever added.
 
+use crate::remote::TargetView;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+
+/// `GET /remote-write`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct TargetList {
+    /// In the order of the server's file.
+    pub targets: Vec<TargetView>,
+}
 
 /// `GET /nodes`.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]

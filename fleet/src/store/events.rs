@@ -109,6 +109,40 @@ pub(super) fn add_loss(connection: &Connection, node: i64, loss: &LossRow) -> ru
         .map(drop)
 }
 
+/// Losses of one cause that follow each other within this time are one entry.
+const LOSS_MERGE_MS: i64 = 60_000;
+/// How many of a node's newest entries are looked at for one of the same cause.
+const LOSS_MERGE_ROWS: i64 = 16;
+
+/// Books a loss of the fleet's own making, which may come with every request: a young entry of the
+/// same cause grows instead.
+pub(super) fn merge_loss(connection: &Connection, node: i64, loss: &LossRow) -> rusqlite::Result<()> {
+    if let Some(count) = loss.count {
+        let merged = connection
+            .prepare_cached(
+                "UPDATE loss SET count = count + ?1, t0 = min(t0, ?2), t1 = max(t1, ?3) WHERE id =
+                   (SELECT max(id) FROM (SELECT * FROM loss WHERE node = ?4 ORDER BY id DESC LIMIT ?9)
+                    WHERE stream = ?5 AND reason = ?6 AND source = ?7 AND count IS NOT NULL AND received > ?8)",
+            )?
+            .execute(params![
+                counts::clamp(count),
+                loss.range.from.0,
+                loss.range.to.0,
+                node,
+                loss.stream.as_str(),
+                loss.reason.as_str(),
+                loss.source,
+                loss.received.0.saturating_sub(LOSS_MERGE_MS),
+                LOSS_MERGE_ROWS,
+            ])?;
+        if merged > 0 {
+            return Ok(());
+        }
+    }
+    add_loss(connection, node, loss)?;
+    counts::add(connection, node, &counts::Delta { losses: 1, ..counts::Delta::default() })
+}
+
 /// The newest `limit` events of a node, or of all, newest first.
 pub(super) fn newest(connection: &Connection, node: Option<&NodeId>, limit: u32) -> Result<Vec<EventRow>, ReadError> {
     let mut query = connection.prepare_cached(match node {

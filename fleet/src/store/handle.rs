@@ -5,22 +5,24 @@ use super::counts::{self, Counts, Usage};
 use super::error::{OpenError, ReadError, StoreError};
 use super::events::{self, EventRow, LossRow, QuarantineRow};
 use super::logs::{self, LogQuery, LogRows};
+use super::outgoing::{self, Change, Window, WindowMax};
 use super::retention::{Retained, Tidied};
 use super::schema;
 use super::seen::{self, SeenNode};
+use super::senders::{self, SenderState};
 use super::series::{self, Select, Selected};
 use super::stats::StoreStats;
 use super::writer::{Command, Writer};
 use crate::intake::core::Outcome;
 use rusqlite::Connection;
-use skerry_model::{Labels, NodeId, Sample, StreamKind, UnixMillis};
+use skerry_model::{Epoch, Labels, NodeId, Sample, SeriesId, StreamKind, UnixMillis};
 use skerry_promql::Matcher;
 use skerry_wire::{Ack, Batch, Hello, StatusReport};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 /// Commands that wait for the writer. When full, senders wait: the nodes' outboxes hold what does not fit.
 const QUEUE_MAX: usize = 1024;
@@ -33,6 +35,7 @@ pub struct Store {
     commands: mpsc::Sender<Command>,
     readers: Arc<Readers>,
     stats: Arc<StoreStats>,
+    arrivals: watch::Receiver<u64>,
 }
 
 /// The writer thread, which ends after [`Store::close`] or with the last [`Store`].
@@ -62,14 +65,16 @@ pub fn open(path: &Path, config: Config) -> Result<(Store, WriterHandle), OpenEr
     let connection = schema::open_writer(path)?;
     let (commands, receiver) = mpsc::channel(QUEUE_MAX);
     let stats = Arc::new(StoreStats::default());
-    let writer = Writer { connection, config, commands: receiver, stats: stats.clone(), tidied: Tidied::default() };
+    let (arrivals, arrived) = watch::channel(0);
+    let (stats_in, tidied) = (stats.clone(), Tidied::default());
+    let writer = Writer { connection, config, commands: receiver, stats: stats_in, tidied, arrivals };
     let thread = std::thread::Builder::new()
         .name("fleet-data".into())
         .spawn(move || writer.run())
         .map_err(|source| OpenError::Thread { source })?;
     let readers =
         Readers { path: path.to_owned(), idle: Mutex::new(Vec::new()), permits: Arc::new(Semaphore::new(READERS_MAX)) };
-    Ok((Store { commands, readers: Arc::new(readers), stats }, WriterHandle(thread)))
+    Ok((Store { commands, readers: Arc::new(readers), stats, arrivals: arrived }, WriterHandle(thread)))
 }
 
 impl Store {
@@ -120,6 +125,91 @@ impl Store {
         let command = Command::Seen { node: node.clone(), status: status.map(Box::new), at };
         // Closed: the server stops, and nobody will ask.
         let _ = self.send(command).await;
+    }
+
+    /// Says which remote-write targets there are. A new one begins with what comes in from now on; one that is not
+    /// named is forgotten.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn set_targets(&self, targets: Vec<String>) -> Result<(), StoreError> {
+        self.change(Change::Targets(targets)).await
+    }
+
+    /// The next blocks that a target is to be sent, in the order in which they came in; empty where it has them all.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn window(&self, target: &str, max: WindowMax) -> Result<Window, ReadError> {
+        let target = target.to_owned();
+        self.read(move |connection| outgoing::window(connection, &target, max)).await
+    }
+
+    /// Notes that a target is now sent everything up to `through` in requests of at most `samples_max` samples, so
+    /// that after a crash the very same requests are made again.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn begin_window(&self, target: &str, through: i64, samples_max: u64) -> Result<(), StoreError> {
+        self.change(Change::Begin { target: target.to_owned(), through, samples_max }).await
+    }
+
+    /// Notes that a target has everything up to `through`, less what it refused for good.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn finish_window(
+        &self,
+        target: &str,
+        through: i64,
+        losses: Vec<(NodeId, LossRow)>,
+    ) -> Result<(), StoreError> {
+        self.change(Change::Finish { target: target.to_owned(), through, losses }).await
+    }
+
+    /// Books losses of nodes, those of one cause within a minute in one entry.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn book_losses(&self, losses: Vec<(NodeId, LossRow)>) -> Result<(), StoreError> {
+        self.change(Change::Losses(losses)).await
+    }
+
+    /// Closes all epochs of a sender's samples but `kept`: nothing more comes in under them.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn close_epochs_but(&self, sender: &NodeId, kept: Epoch) -> Result<(), StoreError> {
+        self.change(Change::CloseEpochsBut { node: sender.clone(), kept }).await
+    }
+
+    async fn change(&self, change: Change) -> Result<(), StoreError> {
+        let (reply, done) = oneshot::channel();
+        self.send(Command::Remote { change, reply }).await?;
+        done.await.unwrap_or(Err(StoreError::Closed))
+    }
+
+    /// Changes with every commit that brought something of a node.
+    #[must_use]
+    pub fn arrivals(&self) -> watch::Receiver<u64> {
+        self.arrivals.clone()
+    }
+
+    /// Labels of series, by the number of their stream and their id; absent where they are not held.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn series_labels(&self, wanted: Vec<(i64, SeriesId)>) -> Result<Vec<Option<Labels>>, ReadError> {
+        self.read(move |connection| outgoing::labels(connection, &wanted)).await
+    }
+
+    /// Where the samples of a remote-write sender stand.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn sender_state(&self, sender: &NodeId, now: UnixMillis) -> Result<Option<SenderState>, ReadError> {
+        let sender = sender.clone();
+        self.read(move |connection| senders::state(connection, &sender, now)).await
     }
 
     /// Drops what is too old or too much by `now`. To be called about every minute.

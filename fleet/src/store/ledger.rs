@@ -2,6 +2,7 @@
 
 use super::counts::{self, Delta};
 use super::events::{self, LossRow};
+use super::outgoing;
 use super::ranges;
 use crate::intake::core::{Content, Ledger, LogRows, MetricRows, StreamKey, StreamState, Taken};
 use rusqlite::{Connection, OptionalExtension, params};
@@ -206,6 +207,7 @@ impl Ledger for SqlLedger<'_> {
             Content::Logs(rows) => Some(rows.range),
             _ => None,
         };
+        let mut before = outgoing::newest_before(self.connection, node)?;
         let stream = self.upsert(&taken, node, range)?;
         let received = taken.received;
         let mut delta = Delta { batches: 1, ..Delta::default() };
@@ -214,6 +216,9 @@ impl Ledger for SqlLedger<'_> {
                 self.add_series(node, stream, dict)?;
                 for rows in blocks {
                     self.add_rows(stream, rows, received)?;
+                    if let Some(before) = &mut before {
+                        outgoing::enqueue(self.connection, node, rows.range, before)?;
+                    }
                     delta.samples += rows.samples;
                 }
             }

@@ -19,14 +19,18 @@ mod events;
 mod handle;
 mod ledger;
 mod logs;
+mod outgoing;
 mod ranges;
 mod retention;
 mod schema;
 mod seen;
+mod senders;
 mod series;
 mod stats;
 mod writer;
 
+#[cfg(test)]
+mod outgoing_tests;
 #[cfg(test)]
 mod tests;
 
@@ -36,8 +40,10 @@ pub use error::{OpenError, ReadError, StoreError};
 pub use events::{EventRow, LossRow, QuarantineRow, event_kind};
 pub use handle::{Store, WriterHandle, open};
 pub use logs::{LogPosition, LogQuery, LogRow, LogRows};
+pub use outgoing::{OutgoingBlock, Window, WindowMax, unsent};
 pub use retention::Retained;
 pub use seen::SeenNode;
+pub use senders::SenderState;
 pub use series::{SAMPLES_MAX, Select, Selected, SeriesData, with_node};
 pub use skerry_promql::{InvalidMatcher, MatchOp, Matcher};
 pub use stats::StoreStats;

@@ -5,6 +5,7 @@
 
 use super::config::Config;
 use super::counts::{self, Usage};
+use super::outgoing;
 use rusqlite::{Connection, params};
 use skerry_model::UnixMillis;
 use std::time::Duration;
@@ -105,7 +106,7 @@ pub(super) fn retain(
         if count == 0 {
             break;
         }
-        total.add(drop_blocks(connection, &heads[..count])?);
+        total.add(drop_blocks(connection, &heads[..count], now)?);
     }
     if tidied.0.is_none_or(|last| now.since(last) >= TIDY_EVERY) || total.blocks > 0 {
         tidy(connection, config, now)?;
@@ -150,8 +151,10 @@ fn heads(connection: &Connection) -> rusqlite::Result<Vec<Head>> {
     Ok(heads)
 }
 
-fn drop_blocks(connection: &mut Connection, heads: &[Head]) -> rusqlite::Result<Retained> {
+fn drop_blocks(connection: &mut Connection, heads: &[Head], now: UnixMillis) -> rusqlite::Result<Retained> {
     let transaction = connection.transaction()?;
+    let metrics = heads.iter().filter(|head| head.table == Table::Metrics);
+    outgoing::give_up(&transaction, metrics.map(|head| head.id), now)?;
     let mut dropped = Retained::default();
     for table in [Table::Metrics, Table::Logs] {
         let mut delete = transaction.prepare_cached(&format!("DELETE FROM {} WHERE id = ?", table.name()))?;

@@ -211,6 +211,15 @@ pub(super) fn newest(
     now: UnixMillis,
     limit: usize,
 ) -> Result<Vec<(Labels, Sample)>, ReadError> {
+    name_newest(connection, node, newest_of(connection, node, now)?, limit)
+}
+
+/// The same by stream and id.
+pub(super) fn newest_of(
+    connection: &Connection,
+    node: &NodeId,
+    now: UnixMillis,
+) -> Result<HashMap<(i64, SeriesId), Sample>, ReadError> {
     let mut query = connection.prepare_cached(
         "SELECT max((SELECT max(b.t1) FROM metric_block b WHERE b.stream = s.id AND b.t1 <= ?2))
          FROM stream s WHERE s.node = (SELECT id FROM node WHERE name = ?1) AND s.kind = 'metrics'",
@@ -221,7 +230,7 @@ pub(super) fn newest(
             last = query.query_row(params![node.as_str(), horizon], |row| row.get::<_, Option<i64>>(0))?;
         }
     }
-    let Some(last) = last else { return Ok(Vec::new()) };
+    let Some(last) = last else { return Ok(HashMap::new()) };
     let mut query = connection.prepare_cached(
         "SELECT b.stream, b.data FROM stream s JOIN metric_block b ON b.stream = s.id
          WHERE s.node = (SELECT id FROM node WHERE name = ?) AND s.kind = 'metrics' AND b.t1 > ? AND b.t1 <= ?
@@ -246,7 +255,7 @@ pub(super) fn newest(
             }
         }
     }
-    name_newest(connection, node, newest, limit)
+    Ok(newest)
 }
 
 fn name_newest(

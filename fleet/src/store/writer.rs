@@ -3,6 +3,7 @@
 use super::config::Config;
 use super::error::StoreError;
 use super::ledger::{SqlLedger, node_id};
+use super::outgoing::{self, Change};
 use super::retention::{self, Retained, Tidied};
 use super::seen;
 use super::stats::StoreStats;
@@ -12,7 +13,7 @@ use skerry_model::{NodeId, StreamKind, UnixMillis};
 use skerry_wire::{Ack, Batch, Body, Hello, StatusReport};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 /// Most commands in one transaction.
@@ -39,6 +40,10 @@ pub(super) enum Command {
         node: NodeId,
         status: Option<Box<StatusReport>>,
         at: UnixMillis,
+    },
+    Remote {
+        change: Change,
+        reply: oneshot::Sender<Result<(), StoreError>>,
     },
     Retain {
         now: UnixMillis,
@@ -80,6 +85,8 @@ pub(super) struct Writer {
     pub(super) commands: mpsc::Receiver<Command>,
     pub(super) stats: Arc<StoreStats>,
     pub(super) tidied: Tidied,
+    /// Counts the commits that brought something of a node.
+    pub(super) arrivals: watch::Sender<u64>,
 }
 
 impl Writer {
@@ -127,7 +134,12 @@ impl Writer {
     /// committed does not hold up the others.
     fn commit(&mut self, group: Vec<Command>) {
         match self.transact(&group) {
-            Ok(answers) => group.into_iter().zip(answers).for_each(|(command, answer)| reply(command, Ok(answer))),
+            Ok(answers) => {
+                if group.iter().any(|command| matches!(command, Command::Batch { .. })) {
+                    self.arrivals.send_modify(|commits| *commits = commits.wrapping_add(1));
+                }
+                group.into_iter().zip(answers).for_each(|(command, answer)| reply(command, Ok(answer)));
+            }
             Err(error) if group.len() == 1 || !blames_a_command(&error) => {
                 let error = StoreError::Commit { cause: error.to_string() };
                 group.into_iter().for_each(|command| reply(command, Err(error.clone())));
@@ -209,6 +221,7 @@ fn apply(connection: &Connection, command: &Command) -> rusqlite::Result<Answer>
             let id = node_id(connection, node)?;
             seen::note(connection, id, *at, None, status.as_deref()).map(|()| Answer::Nothing)
         }
+        Command::Remote { change, .. } => outgoing::apply(connection, change).map(|()| Answer::Nothing),
         Command::Retain { .. } | Command::Close { .. } => Ok(Answer::Nothing),
     }
 }
@@ -251,6 +264,7 @@ fn reply(command: Command, result: Result<Answer, StoreError>) {
         (Command::Batch { reply, .. }, Err(error)) => drop(reply.send(Err(error))),
         (Command::Hello { reply, .. }, Ok(Answer::Acks(acks))) => drop(reply.send(Ok(acks))),
         (Command::Hello { reply, .. }, Err(error)) => drop(reply.send(Err(error))),
+        (Command::Remote { reply, .. }, result) => drop(reply.send(result.map(drop))),
         _ => {}
     }
 }

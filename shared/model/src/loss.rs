@@ -35,11 +35,13 @@ pub enum LossReason {
     OutOfBounds,
     /// What a source gave at once exceeded a limit of its config (samples, labels, bytes).
     Limit,
+    /// The store that they were passed on to refused them.
+    Refused,
 }
 
 impl LossReason {
     /// Every reason.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Retention,
         Self::Crash,
         Self::DiskFull,
@@ -54,6 +56,7 @@ impl LossReason {
         Self::OutOfOrder,
         Self::OutOfBounds,
         Self::Limit,
+        Self::Refused,
     ];
 
     /// Lower-case name, as it stands in labels and tables.
@@ -74,6 +77,7 @@ impl LossReason {
             Self::OutOfOrder => "out_of_order",
             Self::OutOfBounds => "out_of_bounds",
             Self::Limit => "limit",
+            Self::Refused => "refused",
         }
     }
 

@@ -1,0 +1,44 @@
+//! Labels that the admins signed for each node, as every series of the node shows them.
+
+use crate::control::ControlError;
+use crate::delivery::Delivery;
+use skerry_model::{Labels, NodeId};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Labels by node; nodes without any are left out.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NodeLabels(BTreeMap<NodeId, BTreeMap<String, String>>);
+
+impl NodeLabels {
+    /// What counts now.
+    ///
+    /// # Errors
+    /// [`ControlError`].
+    pub async fn read(delivery: &Delivery) -> Result<Self, ControlError> {
+        let all = delivery.control.assignments().await?;
+        let read = all.into_iter().filter_map(|(node, stored)| Some((node, delivery.read(&stored)?.labels)));
+        Ok(Self(read.filter(|(_, labels)| !labels.is_empty()).collect()))
+    }
+
+    /// A series' labels with those of its node; a label that the series has itself wins.
+    #[must_use]
+    pub fn applied(&self, node: &NodeId, labels: &Labels) -> Labels {
+        let Some(signed) = self.0.get(node) else { return labels.clone() };
+        let added = signed.iter().filter(|(name, _)| labels.value(name).is_empty());
+        let pairs = labels.iter().chain(added.map(|(name, value)| (name.as_str(), value.as_str())));
+        // A label set that is full to its bounds stays as it is.
+        Labels::new(pairs).unwrap_or_else(|_| labels.clone())
+    }
+
+    /// Every name of a label that some node was given.
+    #[must_use]
+    pub fn names(&self) -> BTreeSet<&str> {
+        self.0.values().flat_map(|labels| labels.keys().map(String::as_str)).collect()
+    }
+}
+
+impl FromIterator<(NodeId, BTreeMap<String, String>)> for NodeLabels {
+    fn from_iter<I: IntoIterator<Item = (NodeId, BTreeMap<String, String>)>>(labels: I) -> Self {
+        Self(labels.into_iter().collect())
+    }
+}

@@ -1,0 +1,412 @@
+//! The section `remote_write` of `fleet.yaml`: Prometheus's keys.
+
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri};
+use serde::Deserialize;
+use skerry_model::Span;
+use skerry_remote::Protocol;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use zeroize::Zeroizing;
+
+/// Most targets.
+const TARGETS_MAX: usize = 16;
+/// Headers that the sender sets itself.
+const OWN_HEADERS: [&str; 8] = [
+    "authorization",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "host",
+    "transfer-encoding",
+    "user-agent",
+    "x-prometheus-remote-write-version",
+];
+
+/// A text that no log shows.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(from = "String")]
+pub struct Secret(Zeroizing<String>);
+
+impl From<String> for Secret {
+    fn from(text: String) -> Self {
+        Self(Zeroizing::new(text))
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret")
+    }
+}
+
+/// A secret, or the file that holds it. The file is read for each request, so that it may be replaced.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Credential {
+    /// In the config.
+    Text(Secret),
+    /// In a file; white space around it does not count.
+    File(PathBuf),
+}
+
+impl Credential {
+    /// The secret.
+    ///
+    /// # Errors
+    /// The system's, where the file cannot be read.
+    pub fn read(&self) -> std::io::Result<Zeroizing<String>> {
+        match self {
+            Self::Text(secret) => Ok(secret.0.clone()),
+            Self::File(path) => {
+                let text = std::fs::read_to_string(path).map(Zeroizing::new)?;
+                Ok(Zeroizing::new(text.trim().to_owned()))
+            }
+        }
+    }
+}
+
+/// How a request proves who sends it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Auth {
+    /// User name and password.
+    Basic(String, Option<Credential>),
+    /// A scheme, such as `Bearer`, and what follows it.
+    Scheme(String, Credential),
+}
+
+/// A target, checked.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Target {
+    /// Names its place in the queue, its metrics and its losses.
+    pub name: String,
+    /// Where requests go.
+    pub url: Uri,
+    /// How long one may take.
+    pub timeout: Duration,
+    /// Further headers.
+    pub headers: HeaderMap,
+    /// How it proves who sends it.
+    pub auth: Option<Auth>,
+    /// TLS.
+    pub tls: TlsFile,
+    /// Which message it is sent.
+    pub protocol: Protocol,
+    /// Sizes and times of requests.
+    pub queue: Queue,
+}
+
+/// Sizes and times of requests.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Queue {
+    /// Samples in one request.
+    pub max_samples_per_send: u64,
+    /// Requests at a time; each node's go one after the other.
+    pub max_shards: usize,
+    /// How long samples wait for others to fill a request.
+    pub batch_send_deadline: Span,
+    /// Pause after the first failure.
+    pub min_backoff: Span,
+    /// Longest pause.
+    pub max_backoff: Span,
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        Self {
+            max_samples_per_send: 2000,
+            max_shards: 4,
+            batch_send_deadline: Span::secs(1),
+            min_backoff: Span::millis(30),
+            max_backoff: Span::secs(5),
+        }
+    }
+}
+
+/// TLS of a target.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TlsFile {
+    /// PEM of the CAs that are trusted; the machine's where there is none.
+    pub ca_file: Option<PathBuf>,
+    /// PEM chain that the fleet proves itself with.
+    pub cert_file: Option<PathBuf>,
+    /// Its key.
+    pub key_file: Option<PathBuf>,
+    /// Name in the target's certificate, where it is not the URL's.
+    pub server_name: Option<String>,
+    /// Trust any certificate.
+    pub insecure_skip_verify: bool,
+}
+
+/// A target as it is written.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct File {
+    url: String,
+    name: Option<String>,
+    #[serde(default = "remote_timeout")]
+    remote_timeout: Span,
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
+    basic_auth: Option<BasicAuth>,
+    authorization: Option<Authorization>,
+    #[serde(default)]
+    tls_config: TlsFile,
+    protobuf_message: Option<String>,
+    #[serde(default)]
+    queue_config: Queue,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BasicAuth {
+    username: String,
+    password: Option<Secret>,
+    password_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Authorization {
+    #[serde(rename = "type", default = "bearer")]
+    scheme: String,
+    credentials: Option<Secret>,
+    credentials_file: Option<PathBuf>,
+}
+
+fn bearer() -> String {
+    "Bearer".into()
+}
+
+fn remote_timeout() -> Span {
+    Span::secs(30)
+}
+
+/// Key, default and meaning of every setting of a target.
+pub const REFERENCE: &[(&str, &str, &str)] = &[
+    ("url", "required", "where samples of all nodes are sent by Prometheus remote write, from now on"),
+    ("name", "host and port of the URL", "names the target's place in the queue, its metrics and losses"),
+    ("remote_timeout", "30s", "how long a request may take"),
+    ("headers", "none", "further headers of each request"),
+    ("basic_auth", "none", "username, and password or password_file"),
+    ("authorization", "none", "type (Bearer), and credentials or credentials_file"),
+    ("tls_config", "the machine's CAs", "ca_file, cert_file, key_file, server_name, insecure_skip_verify"),
+    ("protobuf_message", "prometheus.WriteRequest", "or io.prometheus.write.v2.Request, which is remote write 2.0"),
+    ("queue_config.max_samples_per_send", "2000", "samples in one request, which holds one node's"),
+    ("queue_config.max_shards", "4", "requests at a time; each node's go one after the other"),
+    ("queue_config.batch_send_deadline", "1s", "how long samples wait for others to fill a request"),
+    ("queue_config.min_backoff", "30ms", "pause after a failure; it doubles"),
+    ("queue_config.max_backoff", "5s", "longest pause; a target's Retry-After may ask for more"),
+];
+
+/// Checks the section; `fault` is told key and problem of all that is wrong.
+pub fn check(files: &[File], folder: &Path, fault: &mut impl FnMut(&str, &str)) -> Vec<Target> {
+    if files.len() > TARGETS_MAX {
+        fault("remote_write", &format!("{} targets, at most {TARGETS_MAX} are taken", files.len()));
+    }
+    let (mut targets, mut names) = (Vec::new(), BTreeSet::new());
+    for (at, file) in files.iter().enumerate() {
+        let mut fault = |key: &str, problem: &str| fault(&format!("remote_write[{at}].{key}"), problem);
+        let target = file.checked(folder, &mut fault);
+        if let Some(target) = target {
+            if !names.insert(target.name.clone()) {
+                fault("name", &format!("{:?} stands twice; give each target a name of its own", target.name));
+            }
+            targets.push(target);
+        }
+    }
+    targets
+}
+
+impl File {
+    fn checked(&self, folder: &Path, fault: &mut impl FnMut(&str, &str)) -> Option<Target> {
+        let url = self.url(fault);
+        let name = self.name.clone().or_else(|| url.as_ref()?.authority().map(ToString::to_string));
+        let is_name = |name: &str| {
+            (1..=100).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_graphic() && b != b'"' && b != b'\\')
+        };
+        if self.name.as_deref().is_some_and(|name| !is_name(name)) {
+            fault("name", "1 to 100 visible ASCII characters without quotes and backslashes are expected");
+        }
+        let mut headers = HeaderMap::new();
+        for (name, value) in &self.headers {
+            let lower = name.to_ascii_lowercase();
+            if OWN_HEADERS.contains(&lower.as_str()) {
+                fault(
+                    &format!("headers.{name}"),
+                    "this header is set by the sender itself; use basic_auth or authorization to prove who sends",
+                );
+                continue;
+            }
+            match (HeaderName::try_from(&lower), HeaderValue::try_from(value)) {
+                (Ok(name), Ok(value)) => drop(headers.insert(name, value)),
+                _ => fault(&format!("headers.{name}"), "this is no header's name and value"),
+            }
+        }
+        let protocol = match self.protobuf_message.as_deref().map(Protocol::of_message) {
+            None => Protocol::V1,
+            Some(Some(protocol)) => protocol,
+            Some(None) => {
+                fault("protobuf_message", "prometheus.WriteRequest or io.prometheus.write.v2.Request is expected");
+                Protocol::V1
+            }
+        };
+        let queue = &self.queue_config;
+        if !(1..=100_000).contains(&queue.max_samples_per_send) {
+            fault("queue_config.max_samples_per_send", "1 to 100000 is expected");
+        }
+        if !(1..=64).contains(&queue.max_shards) {
+            fault("queue_config.max_shards", "1 to 64 is expected");
+        }
+        if queue.min_backoff < Span::millis(1) || queue.max_backoff < queue.min_backoff {
+            fault("queue_config.max_backoff", "at least min_backoff is expected, and that at least 1ms");
+        }
+        if self.remote_timeout < Span::millis(100) {
+            fault("remote_timeout", "at least 100ms is expected");
+        }
+        let auth = self.auth(folder, fault);
+        let mut tls = self.tls_config.clone();
+        if tls.cert_file.is_some() != tls.key_file.is_some() {
+            fault("tls_config.cert_file", "cert_file and key_file are expected together");
+        }
+        for path in [&mut tls.ca_file, &mut tls.cert_file, &mut tls.key_file].into_iter().flatten() {
+            *path = folder.join(&path);
+        }
+        Some(Target {
+            name: name?,
+            url: url?,
+            timeout: self.remote_timeout.0,
+            headers,
+            auth,
+            tls,
+            protocol,
+            queue: queue.clone(),
+        })
+    }
+
+    fn url(&self, fault: &mut impl FnMut(&str, &str)) -> Option<Uri> {
+        let uri = self.url.parse::<Uri>().ok();
+        let is_http = |uri: &Uri| {
+            matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some_and(|host| !host.is_empty())
+        };
+        let Some(uri) = uri.filter(is_http) else {
+            fault("url", "http:// or https:// with a host is expected, such as https://store.example/api/v1/write");
+            return None;
+        };
+        if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+            fault("url", "a user name in the URL would stand in logs; use basic_auth");
+            return None;
+        }
+        Some(uri)
+    }
+
+    fn auth(&self, folder: &Path, fault: &mut impl FnMut(&str, &str)) -> Option<Auth> {
+        let mut one = |key: &str, text: &Option<Secret>, file: &Option<PathBuf>| match (text, file) {
+            (Some(_), Some(_)) => {
+                fault(key, "the secret or the file that holds it is expected, not both");
+                None
+            }
+            (Some(text), None) => Some(Credential::Text(text.clone())),
+            (None, Some(file)) => Some(Credential::File(folder.join(file))),
+            (None, None) => None,
+        };
+        match (&self.basic_auth, &self.authorization) {
+            (Some(_), Some(_)) => {
+                fault("authorization", "one of basic_auth and authorization is expected");
+                None
+            }
+            (Some(basic), None) => {
+                let password = one("basic_auth.password", &basic.password, &basic.password_file);
+                Some(Auth::Basic(basic.username.clone(), password))
+            }
+            (None, Some(authorization)) => {
+                let Authorization { scheme, credentials, credentials_file } = authorization;
+                let Some(credential) = one("authorization.credentials", credentials, credentials_file) else {
+                    fault("authorization.credentials", "credentials or credentials_file is expected");
+                    return None;
+                };
+                Some(Auth::Scheme(scheme.clone(), credential))
+            }
+            (None, None) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn checked(text: &str) -> (Vec<Target>, Vec<String>) {
+        let files: Vec<File> = skerry_yaml::read(text).unwrap().value;
+        let mut faults = Vec::new();
+        let targets =
+            check(&files, Path::new("/etc/skerry"), &mut |key, problem| faults.push(format!("{key}: {problem}")));
+        (targets, faults)
+    }
+
+    #[test]
+    fn prometheus_s_keys_are_read() {
+        let (targets, faults) = checked(
+            "
+- url: https://store.example:8443/api/v1/write?x=1
+  name: long
+  remote_timeout: 1m
+  headers: {X-Scope-OrgID: a}
+  basic_auth: {username: u, password_file: pw}
+  tls_config: {ca_file: ca.pem, server_name: s}
+  protobuf_message: io.prometheus.write.v2.Request
+  queue_config: {max_samples_per_send: 500, batch_send_deadline: 5s, min_backoff: 100ms, max_backoff: 1m}
+- url: http://127.0.0.1:9090/api/v1/write
+  authorization: {credentials: hush}
+",
+        );
+        assert_eq!(faults, [""; 0]);
+        assert_eq!((targets[0].name.as_str(), targets[1].name.as_str()), ("long", "127.0.0.1:9090"));
+        assert_eq!(targets[0].auth, Some(Auth::Basic("u".into(), Some(Credential::File("/etc/skerry/pw".into())))));
+        assert_eq!(targets[0].tls.ca_file.as_deref(), Some(Path::new("/etc/skerry/ca.pem")));
+        assert_eq!((targets[0].protocol, targets[1].protocol), (Protocol::V2, Protocol::V1));
+        assert_eq!(targets[0].headers["x-scope-orgid"], "a");
+        assert!(!format!("{targets:?}").contains("hush"));
+    }
+
+    #[test]
+    fn every_fault_has_its_key() {
+        let (_, faults) = checked(
+            "
+- url: store
+  name: 'a\"b'
+  headers: {Authorization: x, 'a b': y}
+  authorization: {type: Bearer}
+  tls_config: {cert_file: c}
+  protobuf_message: v3
+  remote_timeout: 1ms
+  queue_config: {max_samples_per_send: 0, max_shards: 0, min_backoff: 1m}
+- url: http://u:p@store/
+- {url: 'http://store/', basic_auth: {username: u, password: a, password_file: b}}
+- {url: 'http://store/', basic_auth: {username: u}, authorization: {credentials: b}}
+",
+        );
+        let keys: Vec<&str> = faults.iter().filter_map(|fault| fault.split_once(": ")).map(|(key, _)| key).collect();
+        let first = [
+            "url",
+            "name",
+            "headers.Authorization",
+            "headers.a b",
+            "protobuf_message",
+            "queue_config.max_samples_per_send",
+            "queue_config.max_shards",
+            "queue_config.max_backoff",
+            "remote_timeout",
+            "authorization.credentials",
+            "tls_config.cert_file",
+        ];
+        let mut expected: Vec<String> = first.iter().map(|key| format!("remote_write[0].{key}")).collect();
+        expected.push("remote_write[1].url".into());
+        expected.push("remote_write[2].basic_auth.password".into());
+        expected.push("remote_write[3].authorization".into());
+        expected.push("remote_write[3].name".into());
+        assert_eq!(keys, expected);
+    }
+}

@@ -1,0 +1,148 @@
+use super::*;
+use crate::intake::fixture::{at, labels as labels_of, node};
+use proptest::prelude::*;
+use skerry_chunk::Column;
+use skerry_model::{UnixMillis, stale_nan};
+
+fn block(name: &str, is_late: bool, rows: &[i64], series: &[(u32, &[Option<f64>])]) -> (OutgoingBlock, MetricBlock) {
+    let columns = series.iter().map(|(id, values)| Column { series: SeriesId(*id), values: values.to_vec() });
+    let read = MetricBlock { timestamps: rows.iter().map(|at| UnixMillis(*at)).collect(), columns: columns.collect() };
+    let range = read.range().unwrap();
+    let samples = read.sample_count() as u64;
+    let data = read.encode().unwrap();
+    (OutgoingBlock { node: node(name), stream: 1, is_late, received: at(0), samples, range, data }, read)
+}
+
+fn plan(blocks: &[(OutgoingBlock, MetricBlock)], samples_max: u64) -> BTreeMap<NodeId, Vec<Request>> {
+    let planned = requests(blocks, |_, _, id| Some(labels_of(id)), samples_max);
+    assert!(planned.unnamed.is_empty());
+    planned.requests
+}
+
+fn times(request: &Request) -> Vec<(String, Vec<i64>)> {
+    let of = |series: &Series| {
+        (series.labels.value("id").to_owned(), series.samples.iter().map(|sample| sample.at.0).collect())
+    };
+    request.series.iter().map(of).collect()
+}
+
+#[test]
+fn a_request_holds_one_node_and_late_samples_go_by_themselves() {
+    let blocks = [
+        block("a", false, &[10, 20], &[(1, &[Some(1.0), Some(2.0)])]),
+        block("b", false, &[5], &[(1, &[Some(9.0)])]),
+        block("a", true, &[1, 2], &[(1, &[Some(-1.0), Some(-2.0)])]),
+        block("a", false, &[30], &[(1, &[Some(stale_nan())]), (2, &[Some(7.0)])]),
+    ];
+    let planned = plan(&blocks, 100);
+    let a = &planned[&node("a")];
+    assert_eq!(a.iter().map(|request| request.is_late).collect::<Vec<_>>(), [false, true]);
+    assert_eq!(times(&a[0]), [("1".into(), vec![10, 20, 30]), ("2".into(), vec![30])]);
+    assert!(skerry_model::is_stale(a[0].series[0].samples[2].value));
+    assert_eq!(times(&a[1]), [("1".into(), vec![1, 2])]);
+    assert_eq!((a[0].samples(), a[0].range().from.0, a[0].range().to.0), (4, 10, 30));
+    assert_eq!(planned[&node("b")].len(), 1);
+}
+
+#[test]
+fn moments_that_come_twice_and_backwards_become_one_line() {
+    let blocks = [
+        block("a", false, &[20, 10, 20], &[(1, &[Some(2.0), Some(1.0), Some(3.0)])]),
+        block("a", false, &[30], &[(1, &[None]), (2, &[Some(4.0)])]),
+    ];
+    let a = &plan(&blocks, 100)[&node("a")];
+    assert_eq!(times(&a[0]), [("1".into(), vec![10, 20]), ("2".into(), vec![30])]);
+    assert_eq!(a[0].series[0].samples[1].value, 2.0, "the first one counts, as in queries");
+}
+
+#[test]
+fn samples_without_labels_are_counted() {
+    let blocks = [block("a", false, &[10, 20], &[(1, &[Some(1.0), Some(2.0)]), (2, &[None, Some(3.0)])])];
+    let planned = requests(&blocks, |_, _, id| (id.0 == 1).then(|| labels_of(id)), 9);
+    assert_eq!(planned.requests[&node("a")][0].samples(), 2);
+    assert_eq!(planned.unnamed[&node("a")].0, 1);
+}
+
+proptest! {
+    #[test]
+    fn no_sample_is_lost_or_sent_twice_or_out_of_order(
+        sizes in proptest::collection::vec((1usize..5, 1u32..6), 1..8),
+        samples_max in 1u64..12,
+    ) {
+        let mut next = 0;
+        let blocks: Vec<_> = sizes.iter().map(|(rows, series)| {
+            let rows: Vec<i64> = (0..*rows).map(|_| { next += 1; next }).collect();
+            let values: Vec<Option<f64>> = rows.iter().map(|at| Some(*at as f64)).collect();
+            let columns: Vec<(u32, &[Option<f64>])> = (0..*series).map(|id| (id, values.as_slice())).collect();
+            block("a", false, &rows, &columns)
+        }).collect();
+        let total: u64 = blocks.iter().map(|(block, _)| block.samples).sum();
+        let all = plan(&blocks, samples_max).remove(&node("a")).unwrap();
+        prop_assert_eq!(plan(&blocks, samples_max).remove(&node("a")).unwrap(), all.clone(), "the same again");
+        prop_assert_eq!(all.iter().map(Request::samples).sum::<u64>(), total);
+        let mut newest: BTreeMap<String, i64> = BTreeMap::new();
+        for request in &all {
+            prop_assert!((1..=samples_max).contains(&request.samples()));
+            for (id, times) in times(request) {
+                for at in times {
+                    prop_assert!(newest.insert(id.clone(), at).is_none_or(|before| before < at));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn pauses_stay_between_their_bounds(seed in any::<u64>(), failures in 1usize..40) {
+        let (min, max) = (Duration::from_millis(30), Duration::from_secs(5));
+        let mut backoff = Backoff::new(min, max, seed);
+        for nth in 0..failures {
+            let full = (min * 2u32.saturating_pow(u32::try_from(nth).unwrap())).min(max);
+            let pause = backoff.pause(None);
+            prop_assert!(pause >= full / 2 && pause <= full, "{:?} at {}", pause, nth);
+        }
+        prop_assert!(backoff.pause(Some(Duration::from_secs(60))) >= Duration::from_secs(60));
+        backoff.reset();
+        prop_assert!(backoff.pause(None) <= min);
+    }
+}
+
+#[test]
+fn answers_are_judged_as_the_specification_says() {
+    let answer = |status, words: &str| Answer { status, retry_after: None, words: words.into() };
+    let judged = |status, words: &str| judge(&answer(status, words), false, Before::New);
+    assert_eq!(judged(200, ""), Verdict::Sent);
+    assert_eq!(judged(204, ""), Verdict::Sent);
+    for status in [500, 502, 503, 504, 429, 301, 302] {
+        assert!(matches!(judged(status, "x"), Verdict::Retry { .. }), "{status}");
+    }
+    for status in [400, 401, 403, 404, 413, 415, 422] {
+        assert!(matches!(judged(status, "out of order sample"), Verdict::Refused { .. }), "{status}");
+    }
+    let asked = Answer { status: 503, retry_after: Some(Duration::from_secs(1 << 40)), words: String::new() };
+    let Verdict::Retry { after, .. } = judge(&asked, false, Before::New) else { panic!("to be tried again") };
+    assert_eq!(after, Some(RETRY_AFTER_MAX));
+    let Verdict::Refused { why } = judged(400, &"x".repeat(9999)) else { panic!("to be dropped") };
+    assert!(why.len() < 400);
+}
+
+#[test]
+fn a_request_in_doubt_that_is_out_of_order_was_taken_before() {
+    for words in ["out of order sample\n", "duplicate sample for timestamp", "err-mimir-sample-out-of-order"] {
+        let answer = Answer { status: 400, retry_after: None, words: words.into() };
+        assert_eq!(judge(&answer, false, Before::InDoubt), Verdict::Repeated, "{words}");
+        assert!(matches!(judge(&answer, true, Before::InDoubt), Verdict::Refused { .. }), "late ones say nothing");
+        assert!(matches!(judge(&answer, false, Before::New), Verdict::Refused { .. }));
+    }
+    let other = Answer { status: 400, retry_after: None, words: "label name is invalid".into() };
+    assert!(matches!(judge(&other, false, Before::InDoubt), Verdict::Refused { .. }));
+}
+
+#[test]
+fn lanes_get_about_as_much_each_and_a_node_one_lane() {
+    let one = |name: &str| Request { node: node(name), is_late: false, series: Vec::new() };
+    let of = |name: &str, n: usize| (node(name), vec![one(name); n]);
+    let lanes = deal([of("a", 5), of("b", 2), of("c", 2), of("d", 1)].into(), 2);
+    assert_eq!(lanes.iter().map(Vec::len).collect::<Vec<_>>(), [5, 5]);
+    assert!(lanes[0].iter().all(|request| request.node == node("a")));
+    assert_eq!(deal(BTreeMap::new(), 3).len(), 3);
+}

@@ -1,0 +1,353 @@
+//! The task of one target: reads windows of the queue, sends them, moves its place on.
+
+use super::client::Client;
+use super::core::{Backoff, Before, LabelCache, Request, Verdict, deal, decode, judge, requests};
+use super::stats::{TargetStats, Targets};
+use super::tls::{self, TlsError};
+use crate::clock::WallClock;
+use crate::control::ControlError;
+use crate::delivery::Delivery;
+use crate::node_labels::NodeLabels;
+use crate::remote::config::Target;
+use crate::store::{LossRow, OutgoingBlock, ReadError, Store, StoreError, Window, WindowMax, unsent, with_node};
+use bytes::Bytes;
+use rustls::ClientConfig;
+use skerry_chunk::MetricBlock;
+use skerry_model::{LossReason, NodeId};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// Requests of every lane in a window, and samples in it at most.
+const WINDOW_REQUESTS: u64 = 8;
+const WINDOW_SAMPLES: u64 = 200_000;
+/// Bytes of blocks in a window.
+const WINDOW_BYTES: usize = 4 << 20;
+/// How long signed labels are used before they are looked up again.
+const LABELS_LAST: Duration = Duration::from_secs(5);
+/// Pause after the store failed.
+const STORE_PAUSE: Duration = Duration::from_secs(1);
+
+/// Why a target cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("remote_write target {target}")]
+pub struct OpenTargetError {
+    target: String,
+    source: TlsError,
+}
+
+/// Sends to one target.
+pub struct SendTask {
+    target: Arc<Target>,
+    lanes: Vec<Lane>,
+    store: Store,
+    delivery: Delivery,
+    wall: WallClock,
+    stats: Arc<TargetStats>,
+    arrivals: watch::Receiver<u64>,
+    cache: LabelCache,
+    labels_read: Option<Instant>,
+    labels: NodeLabels,
+}
+
+/// What came of a try to go on.
+enum Step {
+    /// The target has all there is.
+    Idle,
+    /// Samples may wait this long for others.
+    Wait(Duration),
+    /// A window was sent.
+    Sent,
+}
+
+/// Why a window could not be read or finished.
+#[derive(Debug, thiserror::Error)]
+enum StepError {
+    #[error("read what is to be sent: {0}")]
+    Read(#[from] ReadError),
+    #[error("note what was sent: {0}")]
+    Write(#[from] StoreError),
+    #[error("read the nodes' labels: {0}")]
+    Labels(#[from] ControlError),
+    #[error("a window's work ended without a result: {0}")]
+    Aborted(#[from] JoinError),
+}
+
+impl SendTask {
+    /// A task for each target, and how they fare.
+    ///
+    /// # Errors
+    /// [`OpenTargetError`] where a file of its TLS cannot be used.
+    pub fn open(
+        targets: Vec<Target>,
+        store: &Store,
+        delivery: &Delivery,
+        wall: &WallClock,
+    ) -> Result<(Vec<Self>, Targets), OpenTargetError> {
+        let mut tasks = Vec::with_capacity(targets.len());
+        for target in targets {
+            let tls = match target.url.scheme_str() {
+                Some("https") => Some(Arc::new(
+                    tls::config(&target.tls)
+                        .map_err(|source| OpenTargetError { target: target.name.clone(), source })?,
+                )),
+                _ => None,
+            };
+            let (name, url) = (target.name.clone(), target.url.to_string());
+            let stats = Arc::new(TargetStats { name, url, ..TargetStats::default() });
+            let target = Arc::new(target);
+            let lane = |_| Lane::new(&target, &tls, &stats, wall);
+            let lanes = (0..target.queue.max_shards).map(lane).collect();
+            tasks.push(Self {
+                lanes,
+                store: store.clone(),
+                delivery: delivery.clone(),
+                wall: wall.clone(),
+                stats,
+                arrivals: store.arrivals(),
+                cache: LabelCache::default(),
+                labels_read: None,
+                labels: NodeLabels::default(),
+                target,
+            });
+        }
+        let stats = Targets(Arc::new(tasks.iter().map(|task| task.stats.clone()).collect()));
+        Ok((tasks, stats))
+    }
+
+    /// Sends until `stop`. A window that is under way then is sent again at the next start.
+    pub async fn run(mut self, stop: CancellationToken) {
+        // Requests that wait for an answer are given up with this.
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = self.work() => {}
+        }
+    }
+
+    /// Sends until the store is closed.
+    async fn work(&mut self) {
+        let mut is_failing = false;
+        loop {
+            // Noted before the queue is looked at, so that nothing comes in unseen between the two.
+            self.arrivals.mark_unchanged();
+            match self.step().await {
+                Ok(step) => {
+                    is_failing = false;
+                    let wait = match step {
+                        Step::Sent => continue,
+                        Step::Idle => Duration::MAX,
+                        Step::Wait(wait) => wait,
+                    };
+                    if matches!(tokio::time::timeout(wait, self.arrivals.changed()).await, Ok(Err(_))) {
+                        return;
+                    }
+                }
+                Err(StepError::Write(StoreError::Closed)) => return,
+                Err(error) => {
+                    if !std::mem::replace(&mut is_failing, true) {
+                        tracing::error!(target = self.target.name, %error, "remote write waits for the store");
+                    }
+                    tokio::time::sleep(STORE_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    async fn step(&mut self) -> Result<Step, StepError> {
+        let queue = &self.target.queue;
+        let lanes = self.lanes.len() as u64;
+        let samples = queue.max_samples_per_send.saturating_mul(WINDOW_REQUESTS).saturating_mul(lanes);
+        let max = WindowMax { samples: samples.min(WINDOW_SAMPLES), bytes: WINDOW_BYTES };
+        let window = self.store.window(&self.target.name, max).await?;
+        let Some(oldest) = window.blocks.first().map(|block| block.received) else {
+            self.stats.oldest_ms.store(0, Ordering::Relaxed);
+            if window.begun.is_some() {
+                self.store.finish_window(&self.target.name, window.through, Vec::new()).await?;
+            }
+            return Ok(Step::Idle);
+        };
+        self.stats.oldest_ms.store(oldest.0, Ordering::Relaxed);
+        let waiting: u64 = window.blocks.iter().map(|block| block.samples).sum();
+        let waited = (self.wall)().since(oldest);
+        if window.begun.is_none() && waiting < queue.max_samples_per_send && waited < queue.batch_send_deadline.0 {
+            return Ok(Step::Wait(queue.batch_send_deadline.0 - waited));
+        }
+        self.send(window).await.map(|()| Step::Sent)
+    }
+
+    async fn send(&mut self, window: Window) -> Result<(), StepError> {
+        let (target, now) = (self.target.clone(), (self.wall)());
+        let name = &target.name;
+        let before = if window.begun.is_some() { Before::InDoubt } else { Before::New };
+        let samples_max = window.begun.unwrap_or(self.target.queue.max_samples_per_send);
+        if before == Before::New {
+            self.store.begin_window(name, window.through, samples_max).await?;
+        }
+        let decode = move || {
+            let read = |block: OutgoingBlock| (decode(&block), block);
+            window.blocks.into_iter().map(read).collect::<Vec<_>>()
+        };
+        let (mut blocks, mut losses) = (Vec::new(), Vec::new());
+        for (read, block) in tokio::task::spawn_blocking(decode).await? {
+            match read {
+                Some(read) => blocks.push((block, read)),
+                None => {
+                    TargetStats::add(&self.stats.corrupt_samples, block.samples);
+                    let loss = unsent(name, LossReason::Corrupt, block.samples, block.range, now);
+                    losses.push((block.node, loss));
+                }
+            }
+        }
+        self.find_labels(&blocks).await?;
+        let labels = |_: &NodeId, stream, series| self.cache.labels(stream, series).cloned();
+        let planned = requests(&blocks, labels, samples_max);
+        drop(blocks);
+        for (node, (samples, range)) in planned.unnamed {
+            TargetStats::add(&self.stats.corrupt_samples, samples);
+            losses.push((node, unsent(name, LossReason::Corrupt, samples, range, now)));
+        }
+        let dealt = deal(planned.requests, self.lanes.len());
+        let mut under_way = JoinSet::new();
+        for (lane, requests) in self.lanes.drain(..).zip(dealt) {
+            under_way.spawn(lane.send(requests, before));
+        }
+        while let Some(ended) = under_way.join_next().await {
+            let (lane, refused) = ended?;
+            losses.extend(refused);
+            self.lanes.push(lane);
+        }
+        self.store.finish_window(&self.target.name, window.through, losses).await?;
+        Ok(())
+    }
+
+    /// Brings the labels of all series of the blocks into the cache.
+    async fn find_labels(&mut self, blocks: &[(OutgoingBlock, MetricBlock)]) -> Result<(), StepError> {
+        if self.labels_read.is_none_or(|read| read.elapsed() >= LABELS_LAST) {
+            let labels = NodeLabels::read(&self.delivery).await?;
+            if labels != self.labels {
+                self.labels = labels;
+                self.cache.clear();
+            }
+            self.labels_read = Some(Instant::now());
+        }
+        let keys = |block: &(OutgoingBlock, MetricBlock)| {
+            let stream = block.0.stream;
+            block.1.columns.iter().map(move |column| (stream, column.series)).collect::<Vec<_>>()
+        };
+        let missing = self.cache.missing(blocks.iter().flat_map(keys));
+        // Where the cache has to begin anew, what it held for this window is looked up again.
+        let missing = if self.cache.has_room(missing.len()) {
+            missing
+        } else {
+            self.cache.clear();
+            self.cache.missing(blocks.iter().flat_map(keys))
+        };
+        let nodes: HashMap<i64, &NodeId> = blocks.iter().map(|(block, _)| (block.stream, &block.node)).collect();
+        let found = self.store.series_labels(missing.clone()).await?;
+        let shown = missing.into_iter().zip(found).filter_map(|((stream, series), labels)| {
+            let node = nodes.get(&stream)?;
+            Some(((stream, series), self.labels.applied(node, &with_node(&labels?, node))))
+        });
+        self.cache.add(shown.collect());
+        Ok(())
+    }
+}
+
+/// Sends one request after the other.
+struct Lane {
+    target: Arc<Target>,
+    client: Client,
+    backoff: Backoff,
+    stats: Arc<TargetStats>,
+    wall: WallClock,
+    is_failing: bool,
+}
+
+impl Lane {
+    fn new(target: &Arc<Target>, tls: &Option<Arc<ClientConfig>>, stats: &Arc<TargetStats>, wall: &WallClock) -> Self {
+        let (min, max) = (target.queue.min_backoff.0, target.queue.max_backoff.0);
+        let seed = skerry_seal::random().map_or(1, u64::from_le_bytes);
+        Self {
+            target: target.clone(),
+            client: Client::new(target.clone(), tls.clone()),
+            backoff: Backoff::new(min, max, seed),
+            stats: stats.clone(),
+            wall: wall.clone(),
+            is_failing: false,
+        }
+    }
+
+    /// Sends all of these, however long it takes; what was refused.
+    async fn send(mut self, requests: Vec<Request>, before: Before) -> (Self, Vec<(NodeId, LossRow)>) {
+        let mut losses = Vec::new();
+        for request in requests {
+            if let Some(loss) = self.send_one(&request, before).await {
+                losses.push((request.node, loss));
+            }
+        }
+        (self, losses)
+    }
+
+    async fn send_one(&mut self, request: &Request, mut before: Before) -> Option<LossRow> {
+        let samples = request.samples();
+        let body = Bytes::from(skerry_remote::write(self.target.protocol, &request.series));
+        loop {
+            let (after, why) = match self.client.post(body.clone()).await {
+                Ok(answer) => match judge(&answer, request.is_late, before) {
+                    Verdict::Sent => {
+                        self.succeed();
+                        TargetStats::add(&self.stats.sent_samples, samples);
+                        TargetStats::add(&self.stats.sent_requests, 1);
+                        TargetStats::add(&self.stats.sent_bytes, body.len() as u64);
+                        return None;
+                    }
+                    Verdict::Repeated => {
+                        self.succeed();
+                        TargetStats::add(&self.stats.repeated_samples, samples);
+                        return None;
+                    }
+                    Verdict::Refused { why } => {
+                        self.succeed();
+                        return Some(self.refused(request, samples, &why));
+                    }
+                    Verdict::Retry { after, why } => (after, why),
+                },
+                Err(error) => (None, error.to_string()),
+            };
+            before = Before::InDoubt;
+            self.fail(samples, &why);
+            tokio::time::sleep(self.backoff.pause(after)).await;
+        }
+    }
+
+    fn refused(&self, request: &Request, samples: u64, why: &str) -> LossRow {
+        let before = self.stats.refused_samples.fetch_add(samples, Ordering::Relaxed);
+        let (target, node) = (&self.target.name, &request.node);
+        // A target that refuses everything is told of at 1, 2, 4, 8 … thousand samples.
+        if before == 0 || (before / 1000).leading_zeros() != ((before + samples) / 1000).leading_zeros() {
+            tracing::warn!(target, %node, samples, why, "a remote-write target refused samples; they are in the ledger");
+        }
+        unsent(target, LossReason::Refused, samples, request.range(), (self.wall)())
+    }
+
+    fn fail(&mut self, samples: u64, why: &str) {
+        TargetStats::add(&self.stats.failed_samples, samples);
+        TargetStats::add(&self.stats.failed_requests, 1);
+        let is_first = self.stats.fail((self.wall)(), why, !std::mem::replace(&mut self.is_failing, true));
+        if is_first {
+            tracing::warn!(target = self.target.name, why, "a remote-write target fails; it is tried until it works");
+        }
+    }
+
+    fn succeed(&mut self) {
+        self.backoff.reset();
+        if std::mem::take(&mut self.is_failing) && self.stats.recover() {
+            tracing::info!(target = self.target.name, "the remote-write target works again");
+        }
+    }
+}

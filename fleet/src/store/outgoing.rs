@@ -1,0 +1,257 @@
+//! What remote-write targets have yet to be sent: a queue of the blocks that came in, and each target's place in it.
+//!
+//! The queue holds no samples, only which blocks are waited for; a row goes with the last target that was sent it, or
+//! with its block when retention drops that, and then the loss is booked for every target that still waited. Numbers
+//! of the queue are never used twice, whatever becomes of the blocks' own.
+//!
+//! Whoever rewrites blocks leaves those alone that stand in `remote_block`, and puts nothing into it: a target would
+//! else be sent samples a second time.
+//!
+//! Before a window of the queue is sent it is noted with the size of its requests. A server that was killed half way
+//! then makes the same requests again, and a target that takes a request whole or not at all misses nothing.
+
+use super::error::ReadError;
+use super::events::{self, LossRow, name};
+use super::ledger::{labels_of, node_id};
+use rusqlite::{Connection, OptionalExtension, params};
+use skerry_model::{Epoch, Labels, LossReason, NodeId, SeriesId, StreamKind, TimeRange, UnixMillis};
+use std::collections::BTreeMap;
+
+/// - `remote_target`: `sent` is the last number of the queue that it has; `sending`, if set, the one it is sent up to
+///   now, in requests of `samples_max` samples.
+/// - `remote_block`: the queue. `late` where its samples begin before the newest that its node had sent.
+pub(super) const TABLES: &str = "
+CREATE TABLE IF NOT EXISTS remote_target(
+  name TEXT PRIMARY KEY, sent INTEGER NOT NULL, sending INTEGER, samples_max INTEGER) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS remote_block(
+  id INTEGER PRIMARY KEY AUTOINCREMENT, block INTEGER NOT NULL UNIQUE, node INTEGER NOT NULL,
+  late INTEGER NOT NULL) STRICT;
+";
+
+/// What stands before a target's name as the source of a loss.
+const SOURCE: &str = "remote_write:";
+
+/// A change that the writer makes.
+pub(super) enum Change {
+    Targets(Vec<String>),
+    Begin { target: String, through: i64, samples_max: u64 },
+    Finish { target: String, through: i64, losses: Vec<(NodeId, LossRow)> },
+    Losses(Vec<(NodeId, LossRow)>),
+    CloseEpochsBut { node: NodeId, kept: Epoch },
+}
+
+/// How much a window holds. One block is always in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WindowMax {
+    /// Samples at which it takes no further block.
+    pub samples: u64,
+    /// Bytes of blocks at which it takes no further one.
+    pub bytes: usize,
+}
+
+/// A stretch of the queue.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Window {
+    /// Blocks in the order in which they came in.
+    pub blocks: Vec<OutgoingBlock>,
+    /// The number it ends with.
+    pub through: i64,
+    /// Set where it was begun before a restart: the size of its requests then.
+    pub begun: Option<u64>,
+}
+
+/// A block in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutgoingBlock {
+    /// Whose samples.
+    pub node: NodeId,
+    /// Number of their stream, for [`Store::series_labels`](super::Store::series_labels).
+    pub stream: i64,
+    /// Whether its samples begin before the newest that the node had sent.
+    pub is_late: bool,
+    /// When it came in.
+    pub received: UnixMillis,
+    /// How many samples.
+    pub samples: u64,
+    /// Their times.
+    pub range: TimeRange,
+    /// The block as `skerry_chunk` encodes it.
+    pub data: Vec<u8>,
+}
+
+/// The entry for samples that a target does not get.
+#[must_use]
+pub fn unsent(target: &str, reason: LossReason, samples: u64, range: TimeRange, now: UnixMillis) -> LossRow {
+    let source = format!("{SOURCE}{target}");
+    LossRow { stream: StreamKind::Metrics, reason, count: Some(samples), range, source, received: now }
+}
+
+/// Newest time of what the node sent, while somebody waits for blocks; `None` where nobody does.
+pub(super) fn newest_before(connection: &Connection, node: i64) -> rusqlite::Result<Option<i64>> {
+    let waited: bool =
+        connection.prepare_cached("SELECT EXISTS(SELECT 1 FROM remote_target)")?.query_row([], |row| row.get(0))?;
+    if !waited {
+        return Ok(None);
+    }
+    connection
+        .prepare_cached("SELECT coalesce(max(t1), ?2) FROM stream WHERE node = ?1 AND kind = 'metrics'")?
+        .query_row(params![node, i64::MIN], |row| row.get(0).map(Some))
+}
+
+/// Puts the block that was inserted last into the queue.
+pub(super) fn enqueue(connection: &Connection, node: i64, range: TimeRange, before: &mut i64) -> rusqlite::Result<()> {
+    let late = range.from.0 <= *before;
+    *before = range.to.0.max(*before);
+    connection
+        .prepare_cached("INSERT INTO remote_block(block, node, late) VALUES(?, ?, ?)")?
+        .execute(params![connection.last_insert_rowid(), node, late])
+        .map(drop)
+}
+
+pub(super) fn apply(connection: &Connection, change: &Change) -> rusqlite::Result<()> {
+    match change {
+        Change::Targets(targets) => set_targets(connection, targets),
+        Change::Begin { target, through, samples_max } => connection
+            .prepare_cached("UPDATE remote_target SET sending = ?, samples_max = ? WHERE name = ?")?
+            .execute(params![through, i64::try_from(*samples_max).unwrap_or(i64::MAX), target])
+            .map(drop),
+        Change::Finish { target, through, losses } => {
+            connection
+                .prepare_cached("UPDATE remote_target SET sent = ?, sending = NULL, samples_max = NULL WHERE name = ?")?
+                .execute(params![through, target])?;
+            book(connection, losses)?;
+            forget_sent(connection)
+        }
+        Change::Losses(losses) => book(connection, losses),
+        Change::CloseEpochsBut { node, kept } => connection
+            .prepare_cached(
+                "UPDATE stream SET open = 0
+                 WHERE node = (SELECT id FROM node WHERE name = ?) AND kind = 'metrics' AND epoch <> ?",
+            )?
+            .execute(params![node.as_str(), i64::try_from(kept.0).unwrap_or(i64::MAX)])
+            .map(drop),
+    }
+}
+
+fn set_targets(connection: &Connection, targets: &[String]) -> rusqlite::Result<()> {
+    let mut query = connection.prepare("SELECT name FROM remote_target")?;
+    let known: Vec<String> = query.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    for name in known.iter().filter(|name| !targets.contains(name)) {
+        connection.execute("DELETE FROM remote_target WHERE name = ?", [name])?;
+    }
+    for name in targets {
+        // The highest number that the queue ever gave out.
+        connection.execute(
+            "INSERT OR IGNORE INTO remote_target(name, sent)
+             VALUES(?, coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'remote_block'), 0))",
+            [name],
+        )?;
+    }
+    forget_sent(connection)
+}
+
+/// Takes rows out of the queue that every target was sent.
+fn forget_sent(connection: &Connection) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "DELETE FROM remote_block WHERE id <= (SELECT coalesce(min(sent), 9223372036854775807) FROM remote_target)",
+        )?
+        .execute([])
+        .map(drop)
+}
+
+fn book(connection: &Connection, losses: &[(NodeId, LossRow)]) -> rusqlite::Result<()> {
+    for (node, loss) in losses {
+        events::merge_loss(connection, node_id(connection, node)?, loss)?;
+    }
+    Ok(())
+}
+
+/// Takes blocks out of the queue that retention drops, and books what targets miss by it: one entry for each node and
+/// target.
+pub(super) fn give_up(
+    connection: &Connection,
+    blocks: impl Iterator<Item = i64>,
+    now: UnixMillis,
+) -> rusqlite::Result<()> {
+    let mut waiting = connection.prepare_cached(
+        "SELECT t.name, r.node, b.samples, b.t0, b.t1 FROM remote_block r JOIN metric_block b ON b.id = r.block
+         JOIN remote_target t ON t.sent < r.id WHERE r.block = ?",
+    )?;
+    let mut remove = connection.prepare_cached("DELETE FROM remote_block WHERE block = ?")?;
+    let mut missed: BTreeMap<(String, i64), (u64, TimeRange)> = BTreeMap::new();
+    for block in blocks {
+        let rows = waiting.query_map([block], |row| {
+            let range = TimeRange { from: UnixMillis(row.get(3)?), to: UnixMillis(row.get(4)?) };
+            Ok(((row.get(0)?, row.get(1)?), u64::try_from(row.get::<_, i64>(2)?).unwrap_or(0), range))
+        })?;
+        for row in rows {
+            let (key, samples, range) = row?;
+            let entry = missed.entry(key).or_insert((0, range));
+            *entry = (entry.0 + samples, entry.1.cover(range));
+        }
+        remove.execute([block])?;
+    }
+    for ((target, node), (samples, range)) in missed {
+        events::merge_loss(connection, node, &unsent(&target, LossReason::Retention, samples, range, now))?;
+    }
+    Ok(())
+}
+
+/// The next window of a target.
+pub(super) fn window(connection: &Connection, target: &str, max: WindowMax) -> Result<Window, ReadError> {
+    let place = connection
+        .prepare_cached("SELECT sent, sending, samples_max FROM remote_target WHERE name = ?")?
+        .query_row([target], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        .optional()?;
+    let Some((sent, sending, begun)): Option<(i64, Option<i64>, Option<i64>)> = place else {
+        return Ok(Window::default());
+    };
+    let mut window = Window {
+        blocks: Vec::new(),
+        through: sending.unwrap_or(sent),
+        begun: begun.and_then(|samples| u64::try_from(samples).ok()),
+    };
+    let mut query = connection.prepare_cached(
+        "SELECT r.id, n.name, b.stream, r.late, b.received, b.samples, b.t0, b.t1, b.data
+         FROM remote_block r JOIN metric_block b ON b.id = r.block JOIN node n ON n.id = r.node
+         WHERE r.id > ? AND r.id <= ? ORDER BY r.id",
+    )?;
+    let mut rows = query.query(params![sent, sending.unwrap_or(i64::MAX)])?;
+    let (mut samples, mut bytes) = (0, 0);
+    while let Some(row) = rows.next()? {
+        let block = OutgoingBlock {
+            node: name(row.get_ref(1)?.as_str().unwrap_or_default())?,
+            stream: row.get(2)?,
+            is_late: row.get(3)?,
+            received: UnixMillis(row.get(4)?),
+            samples: u64::try_from(row.get::<_, i64>(5)?).unwrap_or(0),
+            range: TimeRange { from: UnixMillis(row.get(6)?), to: UnixMillis(row.get(7)?) },
+            data: row.get(8)?,
+        };
+        samples += block.samples;
+        bytes += block.data.len();
+        window.blocks.push(block);
+        // What was begun is made again as it was.
+        if sending.is_none() {
+            window.through = row.get(0)?;
+            if samples >= max.samples || bytes >= max.bytes {
+                break;
+            }
+        }
+    }
+    Ok(window)
+}
+
+/// Labels of series of streams.
+pub(super) fn labels(connection: &Connection, wanted: &[(i64, SeriesId)]) -> Result<Vec<Option<Labels>>, ReadError> {
+    let mut query = connection.prepare_cached(
+        "SELECT l.labels FROM series r JOIN labelset l ON l.id = r.labelset WHERE r.stream = ? AND r.sid = ?",
+    )?;
+    let mut found = Vec::with_capacity(wanted.len());
+    for (stream, series) in wanted {
+        let text: Option<String> = query.query_row(params![stream, series.0], |row| row.get(0)).optional()?;
+        found.push(text.map(|text| labels_of(&text)).transpose()?);
+    }
+    Ok(found)
+}
