@@ -2,6 +2,7 @@
 
 use crate::control::{Control, ControlError, Take, TakeError, Taken};
 use crate::pki::{FleetCa, PkiError, csr_pin};
+use crate::remote::receive::is_reserved;
 use crate::trust::Trust;
 use skerry_model::{NodeId, UnixMillis};
 use skerry_seal::{EnrolError, EnrolRequest, EnrolResponse, NewNode, fingerprint_words};
@@ -38,6 +39,9 @@ pub enum EnrolRefusal {
     /// The request cannot be read.
     #[error(transparent)]
     Request(#[from] EnrolError),
+    /// Its name belongs to remote-write senders.
+    #[error("the name '{0}' stands for senders of remote write; give the node another one")]
+    Reserved(NodeId),
     /// Its certificate request cannot be used.
     #[error("the certificate request cannot be used: {0}")]
     Csr(PkiError),
@@ -52,6 +56,7 @@ impl EnrolRefusal {
     pub const fn code(&self) -> &'static str {
         match self {
             Self::Request(error) => error.code(),
+            Self::Reserved(_) => "name_reserved",
             Self::Csr(_) => "csr_invalid",
             Self::Take(error) => error.code(),
         }
@@ -72,6 +77,9 @@ impl Enrolment {
     pub async fn answer(&self, request: &[u8], now: UnixMillis) -> Result<Answer, EnrolRefusal> {
         let request = EnrolRequest::decode(request)?;
         let node = request.node.clone();
+        if is_reserved(&node) {
+            return Err(EnrolRefusal::Reserved(node));
+        }
         let pin = csr_pin(&request.csr_der).map_err(EnrolRefusal::Csr)?;
         // Made before it is decided on: a request that no certificate can be made for uses up no token.
         let cert = self.ca.issue_node(&request.csr_der, &node, self.validity, now).map_err(EnrolRefusal::Csr)?;

@@ -9,7 +9,7 @@ use crate::enrol::{Answer, Enrolment};
 use crate::ingest::{Asks, Counters, Liveness};
 use crate::mqtt::{Admission, Downlink, Stats};
 use crate::pki::FleetCa;
-use crate::remote::Targets;
+use crate::remote::{ReceiveTask, Targets};
 use crate::store;
 use crate::trust::Trust;
 use skerry_model::{NodeId, UnixMillis};
@@ -20,6 +20,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 /// The moment at which the tests play.
 pub(crate) const NOW: UnixMillis = UnixMillis(1_800_000_000_000);
@@ -75,6 +76,8 @@ impl Kit {
             validity: Duration::from_secs(86_400),
             mqtt_url: "mqtts://localhost:8883".into(),
         };
+        let (receive, receiver) = ReceiveTask::new(data.clone(), Arc::new(|| NOW));
+        tokio::spawn(receive.run(CancellationToken::new()));
         let fleet = Fleet {
             control,
             store: data,
@@ -89,6 +92,7 @@ impl Kit {
             mqtt: Arc::new(Stats::default()),
             requests: Arc::new(Requests::default()),
             targets: Targets::default(),
+            receiver,
             is_https: false,
             runtime: Arc::default(),
             wall: Arc::new(|| NOW),

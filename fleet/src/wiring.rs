@@ -14,7 +14,7 @@ use crate::mqtt::{
     Stats,
 };
 use crate::pki::FleetCa;
-use crate::remote::SendTask;
+use crate::remote::{ReceiveTask, SendTask};
 use crate::store;
 use crate::trust::Trust;
 use anyhow::Context;
@@ -72,6 +72,7 @@ pub async fn run(config: Config, stop: CancellationToken, ready: impl FnOnce(Add
     };
     data.set_targets(config.remote_write.iter().map(|target| target.name.clone()).collect()).await?;
     let (senders, targets) = SendTask::open(config.remote_write.clone(), &data, &delivery, &wall)?;
+    let (receive, receiver) = ReceiveTask::new(data.clone(), wall.clone());
     let ingest = Ingest {
         store: data.clone(),
         downlink,
@@ -102,6 +103,7 @@ pub async fn run(config: Config, stop: CancellationToken, ready: impl FnOnce(Add
         mqtt: transport.stats(),
         requests: Arc::new(Requests::default()),
         targets,
+        receiver,
         is_https: config.http.public_url.starts_with("https://"),
         runtime: Arc::new(Runtime {
             started: wall(),
@@ -125,6 +127,7 @@ pub async fn run(config: Config, stop: CancellationToken, ready: impl FnOnce(Add
     let mut tasks = JoinSet::new();
     tasks.spawn(transport.run(stop.clone()));
     tasks.spawn(http::run(listener, tls, router, stop.clone()));
+    tasks.spawn(receive.run(stop.clone()));
     for sender in senders {
         tasks.spawn(sender.run(stop.clone()));
     }

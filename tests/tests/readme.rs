@@ -51,7 +51,9 @@ fn the_references_are_the_codes() {
     let mut table = "| Key | Default | Meaning |\n|---|---|---|\n".to_owned();
     let retention = skerry_fleet::store::Config::REFERENCE.iter().map(|(k, d, m)| (format!("retention.{k}"), *d, *m));
     let own = skerry_fleet::config::REFERENCE.iter().map(|(k, d, m)| ((*k).to_owned(), *d, *m));
-    for (key, default, meaning) in own.chain(retention) {
+    let targets = skerry_fleet::remote::config::REFERENCE;
+    let targets = targets.iter().map(|(k, d, m)| (format!("remote_write[].{k}"), *d, *m));
+    for (key, default, meaning) in own.chain(retention).chain(targets) {
         table.push_str(&format!("| `{key}` | {default} | {meaning} |\n"));
     }
     assert_part("fleet-reference", &table);

@@ -18,6 +18,7 @@ mod operations;
 mod prometheus;
 mod tokens;
 pub mod view;
+mod write;
 
 pub use access::Access;
 pub use error::ApiError;
@@ -30,7 +31,7 @@ use crate::delivery::Delivery;
 use crate::enrol::Enrolment;
 use crate::ingest::{Asks, Counters, Liveness};
 use crate::mqtt::{Admission, Stats};
-use crate::remote::Targets;
+use crate::remote::{Receiver, Targets};
 use crate::store::Store;
 use crate::trust::Trust;
 use axum::Router;
@@ -41,6 +42,8 @@ use std::sync::Arc;
 
 /// Largest body of a request: an envelope has at most 256 KiB.
 const BODY_BYTES_MAX: usize = 512 * 1024;
+/// Largest body of a remote-write request, compressed.
+const WRITE_BYTES_MAX: usize = 8 << 20;
 
 /// What the handlers work with; cheap to clone.
 #[derive(Clone)]
@@ -71,6 +74,8 @@ pub struct Fleet {
     pub requests: Arc<Requests>,
     /// Where samples are sent on to.
     pub targets: Targets,
+    /// Takes samples of others in.
+    pub receiver: Receiver,
     /// Whether browsers reach the console over TLS.
     pub is_https: bool,
     /// The running program, as Prometheus's API tells of it.
@@ -92,6 +97,7 @@ pub fn router(fleet: Fleet) -> Router {
         .route("/nodes/{node}/logs/follow", get(logs::follow))
         .merge(prometheus::router())
         .route("/remote-write", get(operations::remote_write))
+        .route("/write", post(write::write).layer(DefaultBodyLimit::max(WRITE_BYTES_MAX)))
         .route("/configs", get(documents::streams).post(documents::add_config))
         .route("/configs/{kind}/{name}", get(documents::revisions))
         .route("/assignments", post(documents::add_assignment))
@@ -113,3 +119,5 @@ pub fn router(fleet: Fleet) -> Router {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod write_tests;

@@ -7,6 +7,7 @@ use super::view::{
 use super::{ApiError, Fleet};
 use crate::control::{NodeRow, NodeState};
 use crate::ingest::NodeLive;
+use crate::remote::receive::is_reserved;
 use crate::store::{Counts, EventRow, event_kind};
 use axum::Json;
 use axum::extract::{Path, Query, State};
@@ -94,7 +95,11 @@ pub(super) async fn losses(
     Path(name): Path<String>,
     Query(limit): Query<Limit>,
 ) -> Result<Json<LossList>, ApiError> {
-    let node = existing(&fleet, &name).await?.node;
+    let node = match name.parse() {
+        // Senders of remote write have a ledger too.
+        Ok(sender) if is_reserved(&sender) => sender,
+        _ => existing(&fleet, &name).await?.node,
+    };
     let rows = fleet.store.losses(&node, limit.limit.unwrap_or(200).min(ROWS_MAX)).await?;
     let view = |row: crate::store::LossRow| LossView {
         stream: row.stream.as_str().into(),

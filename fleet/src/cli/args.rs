@@ -215,6 +215,8 @@ pub(super) enum GetCommand {
     /// Config streams with their newest revision.
     #[command(visible_alias = "config")]
     Configs,
+    /// Where samples are sent on to by remote write, and how that fares.
+    RemoteWrite,
 }
 
 #[derive(Debug, Subcommand)]

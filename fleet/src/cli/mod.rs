@@ -53,6 +53,7 @@ pub fn run(cli: Cli, now: UnixMillis) -> anyhow::Result<()> {
         Command::Get(GetCommand::Nodes) => show::nodes(&open()?, format),
         Command::Get(GetCommand::Tokens) => enrol::list(&open()?, format),
         Command::Get(GetCommand::Configs) => config::list(&open()?, format),
+        Command::Get(GetCommand::RemoteWrite) => show::remote_write(&open()?, format),
         Command::Describe(args::DescribeCommand::Node { name }) => show::describe(&open()?, &name, format),
         Command::Logs(args) => show::logs(&open()?, &args, format),
         Command::Events { node, limit } => show::events(&open()?, &node, limit, format),

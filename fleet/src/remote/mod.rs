@@ -12,7 +12,9 @@
 //! - What a sender is answered is durable, or booked in the loss ledger with a reason.
 
 pub mod config;
+pub mod receive;
 pub mod send;
 
 pub use config::{Secret, Target};
+pub use receive::{ReceiveTask, Receiver};
 pub use send::{SendTask, TargetView, Targets};
