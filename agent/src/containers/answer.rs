@@ -1,13 +1,16 @@
 //! The runtimes' JSON. Only what is used is read; every field may be missing, because versions and runtimes differ.
 
 use serde::Deserialize;
-use skerry_model::{ContainerInfo, UnixMillis};
+use skerry_model::{ContainerAddress, ContainerInfo, ContainerNetwork, ContainerPort, UnixMillis};
 use std::collections::BTreeMap;
 
 /// Longest name, image, label and path that is kept, in bytes.
 const TEXT_BYTES_MAX: usize = 512;
 /// Most labels that are kept.
 const LABELS_MAX: usize = 64;
+/// Most networks and most ports that are kept.
+const NETWORKS_MAX: usize = 16;
+const PORTS_MAX: usize = 64;
 
 /// An entry of `GET /containers/json`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -29,6 +32,57 @@ pub(super) struct Inspected {
     state: State,
     config: ContainerConfig,
     host_config: HostConfig,
+    network_settings: NetworkSettings,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct NetworkSettings {
+    networks: Option<BTreeMap<String, Network>>,
+    /// Published ports by `PORT/PROTOCOL`; null where a port is exposed alone.
+    ports: Option<BTreeMap<String, Option<Vec<Published>>>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Network {
+    #[serde(rename = "IPAddress")]
+    ip: String,
+    #[serde(rename = "GlobalIPv6Address")]
+    ip6: String,
+    #[serde(rename = "NetworkID")]
+    id: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Published {
+    host_ip: String,
+    host_port: String,
+}
+
+impl NetworkSettings {
+    fn into_network(self, mode: &str) -> ContainerNetwork {
+        let address = |(name, network): (String, Network)| {
+            let ip = if network.ip.is_empty() { network.ip6 } else { network.ip };
+            (cut(&name), ContainerAddress { ip: cut(&ip), id: cut(&network.id) })
+        };
+        let networks = self.networks.unwrap_or_default().into_iter().take(NETWORKS_MAX).map(address).collect();
+        let mut ports: Vec<ContainerPort> = Vec::new();
+        for (name, published) in self.ports.unwrap_or_default() {
+            let (number, protocol) = name.split_once('/').unwrap_or((&name, "tcp"));
+            let Ok(private) = number.parse() else { continue };
+            // The same port stands once for IPv4 and once for IPv6.
+            let public = published.unwrap_or_default().into_iter().find_map(|at| {
+                let port = at.host_port.parse().ok()?;
+                Some((cut(&at.host_ip), port))
+            });
+            ports.push(ContainerPort { private, is_tcp: protocol == "tcp", public });
+        }
+        ports.sort();
+        ports.truncate(PORTS_MAX);
+        ContainerNetwork { mode: cut(mode), networks, ports }
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -49,6 +103,7 @@ struct ContainerConfig {
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 struct HostConfig {
+    network_mode: String,
     log_config: LogConfig,
 }
 
@@ -69,7 +124,7 @@ impl Inspected {
         if self.id != id {
             return None;
         }
-        let Self { name, restart_count, log_path, state, config, host_config, .. } = self;
+        let Self { name, restart_count, log_path, state, config, host_config, network_settings, .. } = self;
         let labels = config.labels.unwrap_or_default().into_iter();
         let is_json = host_config.log_config.r#type == "json-file";
         // A container that never ran has the year 1.
@@ -85,6 +140,7 @@ impl Inspected {
             pid: Some(state.pid).filter(|pid| *pid > 0),
             // Podman says json-file of its k8s-file driver; the log inputs read that too.
             json_log_path: log_path.filter(|path| is_json && path.starts_with('/') && path.len() <= 4096),
+            network: network_settings.into_network(&host_config.network_mode),
         })
     }
 }

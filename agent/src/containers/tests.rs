@@ -64,6 +64,7 @@ async fn containers_are_described_and_odd_ones_left_out() {
         restarts: 2,
         pid: Some(42),
         json_log_path: Some("/var/lib/docker/x-json.log".into()),
+        network: Default::default(),
     };
     assert_eq!(*first(&socket).await, [expected]);
     server.abort();

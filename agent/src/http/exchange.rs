@@ -1,6 +1,9 @@
 //! Requests on the wire.
 
-use super::{Address, Answer, Cause, Head, HttpError, Request, Sink, SystemRoots, TlsClient, TlsSettings, Trace, fail};
+use super::{
+    Address, Answer, Cause, Head, HeadedSink, HttpError, Request, Sink, SystemRoots, TlsClient, TlsSettings, Trace,
+    fail,
+};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::header::{
@@ -70,6 +73,20 @@ impl Client {
     /// # Errors
     /// [`HttpError`]; `trace` is filled as far as it came.
     pub async fn stream(&self, request: &Request, trace: &mut Trace, sink: &mut Sink<'_>) -> Result<Head, HttpError> {
+        self.stream_headed(request, trace, &mut |_, chunk| sink(chunk)).await
+    }
+
+    /// As [`Client::stream`], for a `sink` that has to know the answer's head: how to read the body, or whether at all.
+    /// An answer without a body comes as its head alone.
+    ///
+    /// # Errors
+    /// [`HttpError`]; `trace` is filled as far as it came.
+    pub async fn stream_headed(
+        &self,
+        request: &Request,
+        trace: &mut Trace,
+        sink: &mut HeadedSink<'_>,
+    ) -> Result<Head, HttpError> {
         let until = Instant::now() + request.deadline;
         let outcome = timeout_at(until, self.follow(request, until, trace, sink)).await;
         outcome.unwrap_or_else(|_| Err(late(&request.url, request.deadline)))
@@ -80,7 +97,7 @@ impl Client {
         request: &Request,
         until: Instant,
         trace: &mut Trace,
-        sink: &mut Sink<'_>,
+        sink: &mut HeadedSink<'_>,
     ) -> Result<Head, HttpError> {
         let first = Address::parse(&request.url)?;
         let (method, headers, body) = (request.method.clone(), request.headers.clone(), request.body.clone());
@@ -206,7 +223,7 @@ pub(super) async fn unix(socket: &Path, request: &Request) -> Result<Answer, Htt
     let (method, headers, body) = (request.method.clone(), request.headers.clone(), request.body.clone());
     let hop = Hop { to, method, headers, body, until };
     let mut body = Vec::new();
-    let mut keep = |chunk: &[u8]| {
+    let mut keep = |_: &Head, chunk: &[u8]| {
         body.extend_from_slice(chunk);
         Ok(())
     };
@@ -227,7 +244,7 @@ async fn talk(
     may_redirect: bool,
     bytes_max: usize,
     trace: &mut Trace,
-    sink: &mut Sink<'_>,
+    sink: &mut HeadedSink<'_>,
 ) -> Result<Head, HttpError> {
     let broken =
         |error: hyper::Error| fail(Cause::Exchange, format!("the exchange with {url} failed: {}", chain(&error)));
@@ -254,7 +271,7 @@ async fn talk(
                 return Err(fail(Cause::Oversize, format!("the answer of {url} is longer than {bytes_max} bytes")));
             }
             for part in chunk.chunks(BUFFER_BYTES) {
-                sink(part).map_err(|text| fail(Cause::Stopped, text))?;
+                sink(&head, part).map_err(|text| fail(Cause::Stopped, text))?;
             }
         }
         trace.transfer += headed.elapsed();

@@ -69,6 +69,9 @@ pub struct Request {
 /// What takes a body chunk by chunk; an error ends the exchange.
 pub type Sink<'a> = dyn FnMut(&[u8]) -> Result<(), String> + Send + 'a;
 
+/// One that is told the answer's head with each chunk.
+pub type HeadedSink<'a> = dyn FnMut(&Head, &[u8]) -> Result<(), String> + Send + 'a;
+
 /// An answer without its body.
 #[derive(Debug, Clone)]
 pub struct Head {

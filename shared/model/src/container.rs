@@ -24,4 +24,37 @@ pub struct ContainerInfo {
     pub pid: Option<u32>,
     /// Where the runtime writes its log in Docker's json-file format, if it does.
     pub json_log_path: Option<String>,
+    /// Where it can be reached.
+    pub network: ContainerNetwork,
+}
+
+/// Where a container can be reached.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ContainerNetwork {
+    /// `bridge`, `host`, `none`, or a network's name or id.
+    pub mode: String,
+    /// Its networks by name, at most 16.
+    pub networks: BTreeMap<String, ContainerAddress>,
+    /// Ports that it exposes or publishes, at most 64.
+    pub ports: Vec<ContainerPort>,
+}
+
+/// A container in one network.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ContainerAddress {
+    /// IPv4 or, where it has none, IPv6 address; `""` where it has neither.
+    pub ip: String,
+    /// Id of the network.
+    pub id: String,
+}
+
+/// A port of a container.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ContainerPort {
+    /// Its number in the container.
+    pub private: u16,
+    /// Whether it is TCP.
+    pub is_tcp: bool,
+    /// Address and port on the host, where it is published.
+    pub public: Option<(String, u16)>,
 }

@@ -16,7 +16,7 @@ mod quantity;
 mod sample;
 mod time;
 
-pub use container::ContainerInfo;
+pub use container::{ContainerAddress, ContainerInfo, ContainerNetwork, ContainerPort};
 pub use id::{Epoch, InvalidNodeId, InvalidStreamName, NodeId, Seq, SeriesId, StreamKind, StreamName};
 pub use labels::{InvalidLabels, LABEL_BYTES_MAX, LABELS_MAX, Labels, LabelsBuilder};
 pub use log::{Level, LogRecord, OutputStream};

@@ -104,6 +104,7 @@ fn info() -> ContainerInfo {
         restarts: 2,
         pid: Some(42),
         json_log_path: None,
+        network: Default::default(),
     }
 }
 

@@ -30,6 +30,7 @@ fn rig() -> (Rig, ContainerInfo) {
         restarts: 0,
         pid: None,
         json_log_path: Some(rig.path(ID).join("c.log").display().to_string()),
+        network: Default::default(),
     };
     (rig, container)
 }

@@ -13,6 +13,7 @@ const TEXT_BYTES_MAX: usize = 256;
 pub(super) struct Metadata {
     by_name: BTreeMap<Box<str>, Known>,
     round: u32,
+    version: u64,
 }
 
 #[derive(Debug)]
@@ -39,20 +40,28 @@ impl Metadata {
             }
             let nothing = Known { kind: MetricKind::Untyped, help: "".into(), unit: "".into(), seen: 0 };
             self.by_name.insert(name.into(), nothing);
+            self.version += 1;
         }
         let Some(known) = self.by_name.get_mut(name) else { return };
         known.seen = self.round;
-        match entry {
+        let is_new = match entry {
             Entry::Help { help, .. } => learn(&mut known.help, help),
             Entry::Unit { unit, .. } => learn(&mut known.unit, unit),
-            Entry::Type { kind, .. } => known.kind = *kind,
-            Entry::Sample(_) => {}
-        }
+            Entry::Type { kind, .. } => std::mem::replace(&mut known.kind, *kind) != *kind,
+            Entry::Sample(_) => false,
+        };
+        self.version += u64::from(is_new);
     }
 
     /// Forgets what this round did not say.
     pub(super) fn forget_absent(&mut self) {
+        let before = self.by_name.len();
         self.by_name.retain(|_, known| known.seen == self.round);
+        self.version += u64::from(self.by_name.len() < before);
+    }
+
+    pub(super) const fn version(&self) -> u64 {
+        self.version
     }
 
     pub(super) fn all(&self) -> impl Iterator<Item = MetricMeta> {
@@ -65,9 +74,12 @@ impl Metadata {
     }
 }
 
-fn learn(held: &mut Box<str>, told: &str) {
+/// Whether what was told is new.
+fn learn(held: &mut Box<str>, told: &str) -> bool {
     let told = &told[..told.floor_char_boundary(TEXT_BYTES_MAX)];
-    if **held != *told {
+    let is_new = **held != *told;
+    if is_new {
         *held = told.into();
     }
+    is_new
 }

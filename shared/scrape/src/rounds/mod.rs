@@ -180,11 +180,24 @@ impl Rounds {
         }
     }
 
-    /// Begins a scrape at that moment.
-    pub fn begin(&mut self, at: UnixMillis) -> Round<'_> {
+    /// Begins a scrape at that moment. `room` is how many series the target may have, besides what its own limit says:
+    /// what all targets together have left.
+    pub fn begin(&mut self, at: UnixMillis, room: usize) -> Round<'_> {
         self.round = self.round.wrapping_add(1).max(1);
         self.metadata.begin(self.round);
-        Round::new(self, at)
+        Round::new(self, at, room)
+    }
+
+    /// Grows whenever [`Rounds::metadata`] changes.
+    #[must_use]
+    pub const fn metadata_version(&self) -> u64 {
+        self.metadata.version()
+    }
+
+    /// Series that are known.
+    #[must_use]
+    pub const fn series(&self) -> usize {
+        self.series.len() - self.free.len()
     }
 
     /// What is known of the target's metrics.

@@ -11,6 +11,7 @@ use std::time::Duration;
 pub struct Round<'a> {
     rounds: &'a mut Rounds,
     at: UnixMillis,
+    room: usize,
     values: Vec<Value>,
     refused: BTreeMap<LossReason, u64>,
     failure: Option<Failure>,
@@ -47,10 +48,11 @@ enum Found {
 }
 
 impl<'a> Round<'a> {
-    pub(super) fn new(rounds: &'a mut Rounds, at: UnixMillis) -> Self {
+    pub(super) fn new(rounds: &'a mut Rounds, at: UnixMillis, room: usize) -> Self {
         Self {
             rounds,
             at,
+            room,
             values: Vec::new(),
             refused: BTreeMap::new(),
             failure: None,
@@ -82,7 +84,7 @@ impl<'a> Round<'a> {
 
     fn sample(&mut self, sample: &Sample<'_>) {
         self.scraped += 1;
-        let over = self.left >= self.rounds.settings.samples_max as u64;
+        let over = self.left >= self.rounds.settings.samples_max.min(self.room) as u64;
         let (index, is_new) = match self.find(sample, over) {
             Ok(Some(Found::Series { index, is_new })) => (index, is_new),
             Ok(Some(Found::Dropped)) => return,
@@ -172,6 +174,10 @@ impl<'a> Round<'a> {
         if self.failure.is_none() && self.left > limit as u64 {
             let text = format!("sample_limit: {} samples after relabelling, at most {limit} are taken", self.left);
             self.failure = Some(Failure::Limit(text));
+        } else if self.failure.is_none() && self.left > self.room as u64 {
+            let text =
+                format!("series_limit: {} samples are more than the {} that other targets leave", self.left, self.room);
+            self.failure = Some(Failure::Limit(text));
         }
         let (rounds, at) = (self.rounds, self.at);
         let fetched = !matches!(self.failure, Some(Failure::Fetch(_) | Failure::Oversize(_)));
@@ -210,7 +216,7 @@ impl<'a> Round<'a> {
         let others = scrapes.into_iter().map(|(at, values)| Scrape { at: UnixMillis(at), values });
         let mut scrapes: Vec<Scrape> = others.filter(|scrape| !scrape.values.is_empty()).collect();
         scrapes.push(own);
-        let series = rounds.series.len() - rounds.free.len();
+        let series = rounds.series();
         Outcome { scrapes, refused: self.refused, failure: self.failure, scraped: self.scraped, series }
     }
 }

@@ -21,12 +21,13 @@ fn settings() -> Settings {
 struct Rig {
     rounds: Rounds,
     at: i64,
+    room: usize,
 }
 
 impl Rig {
     fn new(settings: Settings) -> Self {
         let labels = Labels::new([("job", "j"), ("instance", "i")]).unwrap();
-        Self { rounds: Rounds::new(labels, Arc::new(settings)), at: 1_700_000_000_000 }
+        Self { rounds: Rounds::new(labels, Arc::new(settings)), at: 1_700_000_000_000, room: usize::MAX }
     }
 
     fn ruled(rules: &str) -> Self {
@@ -36,7 +37,7 @@ impl Rig {
 
     fn scrape(&mut self, text: &str) -> Outcome {
         self.at += 15_000;
-        let mut round = self.rounds.begin(UnixMillis(self.at));
+        let mut round = self.rounds.begin(UnixMillis(self.at), self.room);
         let mut parser = Parser::new(Format::Prometheus);
         let mut each = |entry: crate::exposition::Entry<'_>| round.take(&entry);
         let read = parser.feed(text.as_bytes(), &mut each).and_then(|()| parser.finish(&mut each));
@@ -45,7 +46,7 @@ impl Rig {
 
     fn down(&mut self) -> Outcome {
         self.at += 15_000;
-        let round = self.rounds.begin(UnixMillis(self.at));
+        let round = self.rounds.begin(UnixMillis(self.at), self.room);
         round.finish(Duration::from_secs(10), Err(Failure::Fetch("nobody answers".into())))
     }
 }
@@ -230,10 +231,21 @@ fn a_label_bomb_leaves_nothing_behind() {
 }
 
 #[test]
+fn what_other_targets_leave_is_a_limit_too() {
+    let mut rig = Rig::new(settings());
+    rig.scrape("a 1\n");
+    rig.room = 2;
+    let outcome = rig.scrape("a 1\nb 1\nc 1\n");
+    assert_eq!((own(&outcome), outcome.series), (vec!["a{…} stale".to_owned()], 1));
+    assert!(outcome.failure.unwrap().to_string().starts_with("series_limit: 3 samples"));
+    assert_eq!(own(&rig.scrape("a 1\nb 1\n")).len(), 2);
+}
+
+#[test]
 fn a_dropped_round_changes_nothing() {
     let mut rig = Rig::new(settings());
     rig.scrape("a 1\n");
-    drop(rig.rounds.begin(UnixMillis(rig.at + 1)));
+    drop(rig.rounds.begin(UnixMillis(rig.at + 1), 9));
     assert_eq!(own(&rig.scrape("b 1\n")), ["a{…} stale", "b{…} 1"]);
 }
 
