@@ -7,6 +7,7 @@ use skerry_agent::collect::{Collector, Config, Roots};
 use skerry_model::{MetricKind, UnixMillis};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 const PROGRAM: &str = "prometheus-node-exporter";
@@ -20,11 +21,12 @@ impl Drop for Exporter {
     }
 }
 
-/// Starts the exporter on a free port and gives its exposition; `None` where it is not installed.
-fn exposition() -> Option<String> {
+/// Starts the exporter on a free port with these settings and gives its exposition; `None` where it is not installed.
+fn exposition(settings: &[String]) -> Option<String> {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let child = Command::new(PROGRAM)
         .args([format!("--web.listen-address={free}"), "--collector.processes".into()])
+        .args(settings)
         .stderr(Stdio::piped())
         .spawn();
     let mut exporter = match child {
@@ -63,7 +65,7 @@ fn without_empty(series: &str) -> String {
 
 #[test]
 fn series_and_types_are_node_exporters() {
-    let Some(theirs) = exposition() else {
+    let Some(theirs) = exposition(&[]) else {
         println!("SKIPPED 1 test: {PROGRAM} is not installed (Debian package {PROGRAM})");
         return;
     };
@@ -121,4 +123,106 @@ fn series_and_types_are_node_exporters() {
     assert!(unnamed.is_empty(), "families of enabled collectors that we lack: {unnamed:#?}");
     let own: Vec<&String> = ours.iter().filter(|series| !theirs.contains(*series) && !is_fleeting(series)).collect();
     println!("{} series of ours, {} of the peer; only ours: {own:?}", ours.len(), theirs.len());
+}
+
+/// Files of a small node, which the agent's own tests read too.
+const TREE: &str = include_str!("../../agent/testdata/node.tree");
+
+/// Writes the tree below `root`.
+fn plant(root: &Path) {
+    for part in TREE.split("\n== ").skip(1) {
+        let (head, content) = part.split_once('\n').unwrap_or((part, ""));
+        let (path, target) = head.split_once(" -> ").map_or((head, None), |(path, target)| (path, Some(target)));
+        let path = root.join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        match target {
+            Some(target) => std::os::unix::fs::symlink(target, path).unwrap(),
+            None => std::fs::write(path, content.to_owned() + "\n").unwrap(),
+        }
+    }
+}
+
+/// Why a series may stand on one side alone, or differ.
+fn known_difference(series: &str) -> Option<&'static str> {
+    let of = |prefixes: &[&str]| prefixes.iter().any(|prefix| series.starts_with(prefix));
+    Some(match () {
+        () if of(&["node_exporter_build_info", "promhttp_", "process_", "go_"]) => "the peer's own",
+        () if of(&["node_scrape_collector_"]) => "names and times of collectors",
+        () if of(&["node_time_seconds", "node_timex_", "node_filesystem_avail", "node_filesystem_f"]) => "moves on",
+        () if of(&["node_textfile_scrape_error"]) => "of the textfile collector",
+        () if of(&["node_os_"]) => "the peer reads the machine's own /etc",
+        () if of(&["node_selinux_"]) => "the peer asks the machine's own mounts",
+        () if of(&["node_network_speed_bytes{device=\"bond0\"}"]) => "the peer shows an unknown speed as minus one",
+        () if of(&["node_netstat_TcpExt_TCPOFOQueue", "node_netstat_TcpExt_TCPRcvQDrop"]) => "of later versions",
+        () if of(&["node_network_info"]) => "later versions of the peer have the label adminstate",
+        () if of(&["node_filesystem"]) && series.contains("nfs4") => "we leave network file systems out by default",
+        () if of(&["node_nfsd_requests_total"])
+            && ["Verify", "Write", "RelLock"].iter().any(|m| series.contains(m)) =>
+        {
+            "the peer counts operations 35 to 37 as 37 to 39"
+        }
+        () if of(&["skerry_", "node_disk_wear", "node_gpu"]) => "only we have it",
+        () => return None,
+    })
+}
+
+#[test]
+fn values_over_the_same_files_are_node_exporters() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    plant(root);
+    let at = |name: &str, path: &str| format!("--{name}={}", root.join(path).display());
+    let settings = [
+        at("path.procfs", "proc"),
+        at("path.sysfs", "sys"),
+        at("path.rootfs", ""),
+        at("path.udev.data", "run/udev/data"),
+        at("collector.textfile.directory", "textfile"),
+        // Debian's defaults leave out the loopback interface, and ask the machine's own kernel.
+        "--no-collector.netdev.netlink".into(),
+        "--collector.netdev.device-exclude=^$".into(),
+        "--web.disable-exporter-metrics".into(),
+    ];
+    let Some(theirs) = exposition(&settings) else {
+        println!("SKIPPED 1 test: {PROGRAM} is not installed (Debian package {PROGRAM})");
+        return;
+    };
+    let types: BTreeMap<&str, &str> =
+        theirs.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' ')).collect();
+    // The energy counters' path is the node's own with us, and with them the one that they were given.
+    let root_text = root.display().to_string();
+    let theirs: BTreeMap<String, f64> = theirs
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .filter_map(|line| line.rsplit_once(' '))
+        .map(|(series, value)| (without_empty(&series.replace(&root_text, "")), value.parse().unwrap()))
+        .collect();
+    let roots = Roots { proc: root.join("proc"), sys: root.join("sys"), rootfs: root.into() };
+    let mut collector = Collector::new(&Config::default(), roots, Clock::system()).unwrap();
+    let collected = collector.collect(UnixMillis(1), &[]);
+    assert_eq!(collected.failures, []);
+    let (mut ours, mut faults) = (BTreeMap::new(), Vec::new());
+    for observation in &collected.observations {
+        let series = observation.labels.to_string();
+        let kind = observation.meta.kind.as_str().replace("unknown", "untyped");
+        if let Some(theirs) = types.get(&*observation.meta.name).filter(|theirs| **theirs != kind) {
+            faults.push(format!("{series} is a {kind} with us and a {theirs} with the peer"));
+        }
+        ours.insert(series, observation.value);
+    }
+    let mut compared = 0;
+    for (series, value) in &theirs {
+        match ours.get(series) {
+            _ if known_difference(series).is_some() => {}
+            None => faults.push(format!("only the peer has {series} {value}")),
+            Some(own) if (own - value).abs() > value.abs() * 1e-12 => {
+                faults.push(format!("{series} is {own} with us and {value} with the peer"));
+            }
+            Some(_) => compared += 1,
+        }
+    }
+    let alone = ours.keys().filter(|series| !theirs.contains_key(*series) && known_difference(series).is_none());
+    faults.extend(alone.map(|series| format!("only we have {series}")));
+    assert!(faults.is_empty(), "{} faults, {compared} equal: {faults:#?}", faults.len());
+    println!("{compared} series equal in name, type, labels and value");
 }

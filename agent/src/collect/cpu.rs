@@ -2,7 +2,7 @@
 
 use super::sink::{counter, gauge};
 use super::source::{CollectError, Text};
-use super::{Collect, Round, Sink};
+use super::{Collect, Round, Sink, frequency};
 use skerry_model::MetricMeta;
 
 /// The unit of processor times: `USER_HZ`, which is 100 on every architecture that Linux shows it to.
@@ -42,7 +42,7 @@ impl Collect for Cpu {
                 }
             }
         }
-        Ok(())
+        frequency::throttles(round, sink)
     }
 }
 
@@ -69,6 +69,38 @@ impl Collect for Stat {
                 }
             }
         }
+        Ok(())
+    }
+}
+
+/// In the order of the columns seven to nine of a processor's line.
+static SCHEDULER: [MetricMeta; 3] = [
+    counter("node_schedstat_running_seconds_total", "Number of seconds CPU spent running a process."),
+    counter("node_schedstat_waiting_seconds_total", "Number of seconds spent by processing waiting for this CPU."),
+    counter("node_schedstat_timeslices_total", "Number of timeslices executed by CPU."),
+];
+const NANOS: [f64; 3] = [1e9, 1e9, 1.0];
+
+/// `/proc/schedstat`: what the scheduler did (kernel documentation `scheduler/sched-stats`). Kernels without it have no
+/// such file.
+pub(super) struct Schedstat;
+
+impl Collect for Schedstat {
+    fn collect(&mut self, round: &Round<'_>, sink: &mut Sink) -> Result<(), CollectError> {
+        let Some(text) = Text::optional(round.roots.proc.join("schedstat"))? else { return Ok(()) };
+        let mut rows = Vec::new();
+        for line in text.content.lines() {
+            let mut words = line.split_ascii_whitespace();
+            let Some(number) = words.next().and_then(|word| word.strip_prefix("cpu")) else { continue };
+            let words: Vec<&str> = words.skip(6).collect();
+            let mut row = [0.0; SCHEDULER.len()];
+            for (at, value) in row.iter_mut().enumerate() {
+                *value = text.number(words.get(at).copied(), line, "nine numbers behind the CPU")? / NANOS[at];
+            }
+            rows.push((number.to_owned(), row));
+        }
+        let value = |row: &(String, [f64; SCHEDULER.len()]), column: usize| row.1.get(column).copied();
+        sink.table(&SCHEDULER, &rows, |row| vec![("cpu", row.0.clone())], value);
         Ok(())
     }
 }

@@ -1,8 +1,8 @@
 //! `/proc/diskstats`: what block devices did (kernel documentation `admin-guide/iostats`).
 
-use super::sink::{counter, gauge};
+use super::sink::{Rows, counter, gauge};
 use super::source::{CollectError, Text};
-use super::{Collect, Round, Sink};
+use super::{Collect, Round, Sink, udev};
 use regex::Regex;
 use skerry_model::MetricMeta;
 
@@ -44,10 +44,12 @@ pub(super) struct Disks {
 impl Collect for Disks {
     fn collect(&mut self, round: &Round<'_>, sink: &mut Sink) -> Result<(), CollectError> {
         let text = Text::read(round.roots.proc.join("diskstats"))?;
-        let mut rows = Vec::new();
+        let (mut rows, mut known) = (Vec::new(), Rows::default());
         for line in text.content.lines() {
-            let mut words = line.split_ascii_whitespace().skip(2);
-            let device = words.next().ok_or_else(|| text.fault(line, "a device name in the third column"))?;
+            let mut words = line.split_ascii_whitespace();
+            let (Some(major), Some(minor), Some(device)) = (words.next(), words.next(), words.next()) else {
+                return Err(text.fault(line, "a device name in the third column"));
+            };
             if self.exclude.is_match(device) {
                 continue;
             }
@@ -55,9 +57,14 @@ impl Collect for Disks {
             if numbers.len() < 11 {
                 return Err(text.fault(line, "at least eleven numbers"));
             }
+            // The numbers become part of a path, so nothing else may stand there.
+            if [major, minor].iter().all(|part| part.bytes().all(|b| b.is_ascii_digit())) {
+                udev::describe(round, device, (major, minor), &mut known);
+            }
             rows.push((device.to_owned(), numbers));
         }
         let value = |row: &(String, Vec<f64>), column: usize| row.1.get(column).map(|n| n * FACTORS[column]);
+        known.pour(sink);
         sink.table(&METAS, &rows, |row| vec![("device", row.0.clone())], value);
         Ok(())
     }

@@ -4,7 +4,6 @@ use super::sink::gauge;
 use super::source::{CollectError, Text};
 use super::{Collect, Round, Sink};
 use regex::Regex;
-use rustix::fs::StatVfsMountFlags;
 use skerry_model::MetricMeta;
 use std::path::PathBuf;
 
@@ -49,11 +48,11 @@ impl Collect for Filesystems {
             if self.mounts.is_match(&point) || self.types.is_match(fs_type) || rows.iter().any(is_known) {
                 continue;
             }
+            let is_readonly = words.next().unwrap_or_default().split(',').any(|option| option == "ro");
             let path: PathBuf = round.roots.rootfs.join(point.trim_start_matches('/'));
             let values = match rustix::fs::statvfs(&path) {
                 Ok(stat) => {
                     let unit = stat.f_frsize as f64;
-                    let is_readonly = stat.f_flag.contains(StatVfsMountFlags::RDONLY);
                     [
                         Some(stat.f_bavail as f64 * unit),
                         Some(0.0),

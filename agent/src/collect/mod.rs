@@ -14,12 +14,19 @@ mod containers;
 mod cpu;
 mod disk;
 mod filesystem;
+mod frequency;
+mod hardware;
+mod hwmon;
+mod ipvs;
 mod memory;
 mod netclass;
 mod netstat;
 mod network;
+mod nfs;
+mod power;
 mod pressure;
 mod processes;
+mod raid;
 mod release;
 mod sensors;
 mod sink;
@@ -29,6 +36,9 @@ mod system;
 mod task;
 #[cfg(test)]
 mod tests;
+mod timex;
+mod udev;
+mod volumes;
 
 pub use config::{COLLECTORS, Config, Fault, REFERENCE};
 pub use source::{CollectError, Roots};
@@ -72,33 +82,49 @@ impl Collector {
     /// Every [`Fault`] of the config.
     pub fn new(config: &Config, roots: Roots, clock: Clock) -> Result<Self, Vec<Fault>> {
         let filters = config.check()?;
-        let all: [(&'static str, Box<dyn Collect>); 26] = [
+        let all: [(&'static str, Box<dyn Collect>); COLLECTORS.len()] = [
             ("arp", Box::new(sockets::Arp)),
+            ("bonding", Box::new(raid::Bonding)),
+            ("btrfs", Box::new(volumes::Btrfs)),
             ("clocksource", Box::new(release::ClockSources)),
             ("conntrack", Box::new(sockets::Conntrack)),
             ("containers", Box::new(containers::Containers)),
             ("cpu", Box::new(cpu::Cpu)),
+            ("cpufreq", Box::new(frequency::CpuFrequency)),
             ("diskstats", Box::new(disk::Disks { exclude: filters.devices })),
+            ("dmi", Box::new(hardware::Dmi)),
+            ("edac", Box::new(hardware::Edac)),
             ("entropy", Box::new(system::Entropy)),
             ("filefd", Box::new(system::FileDescriptors)),
             ("filesystem", Box::new(filesystem::Filesystems { mounts: filters.mounts, types: filters.types })),
-            ("hwmon", Box::new(sensors::Hwmon)),
+            ("hwmon", Box::new(hwmon::Hwmon::default())),
+            ("ipvs", Box::new(ipvs::Ipvs)),
             ("loadavg", Box::new(system::LoadAverage)),
+            ("mdadm", Box::new(raid::Mdadm)),
             ("meminfo", Box::new(memory::Meminfo)),
             ("netclass", Box::new(netclass::Netclass)),
             ("netdev", Box::new(network::Devices)),
             ("netstat", Box::new(netstat::Netstat)),
+            ("nfs", Box::new(nfs::Nfs)),
+            ("nfsd", Box::new(nfs::Nfsd)),
+            ("nvme", Box::new(hardware::Nvme)),
             ("os", Box::new(release::OsRelease)),
+            ("powersupplyclass", Box::new(power::PowerSupplies::default())),
             ("pressure", Box::new(pressure::Pressure)),
             ("processes", Box::new(processes::Processes)),
+            ("rapl", Box::new(power::Rapl::default())),
+            ("schedstat", Box::new(cpu::Schedstat)),
+            ("selinux", Box::new(hardware::Selinux)),
             ("sockstat", Box::new(sockets::Sockstat)),
             ("softnet", Box::new(sockets::Softnet)),
             ("stat", Box::new(cpu::Stat)),
             ("thermal_zone", Box::new(sensors::ThermalZones)),
             ("time", Box::new(system::Time { clock: clock.clone() })),
+            ("timex", Box::new(timex::Timex)),
             ("udp_queues", Box::new(sockets::UdpQueues)),
             ("uname", Box::new(system::Uname)),
             ("vmstat", Box::new(memory::Vmstat)),
+            ("xfs", Box::new(volumes::Xfs)),
         ];
         let enabled = all.into_iter().filter(|(name, _)| config.is_enabled(name)).collect();
         Ok(Self { enabled, roots, clock })

@@ -8,7 +8,7 @@ use std::path::Path;
 
 /// Files with one number each, in the order of [`METAS`].
 const FILES: [&str; 16] = [
-    "address_assign_type",
+    "addr_assign_type",
     "carrier",
     "carrier_changes",
     "carrier_down_count",

@@ -1,6 +1,11 @@
 //! Where collectors put their values.
 
-use skerry_model::{Labels, LabelsBuilder, MetricKind, MetricMeta, Observation};
+use skerry_model::{Labels, LabelsBuilder, Meta, MetricKind, MetricMeta, Observation};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Most metas that [`Metas`] holds: what a machine's sensors and file systems call for is a tenth of it.
+const METAS_MAX: usize = 1024;
 
 /// A counter's name and help.
 pub(super) const fn counter(name: &'static str, help: &'static str) -> MetricMeta {
@@ -17,15 +22,61 @@ pub(super) const fn untyped(name: &'static str, help: &'static str) -> MetricMet
     MetricMeta::fixed(name, MetricKind::Untyped, help)
 }
 
+/// Metas whose names are put together while the agent runs, each made once.
+#[derive(Debug, Default)]
+pub(super) struct Metas(BTreeMap<String, Arc<MetricMeta>>);
+
+impl Metas {
+    /// The meta of that name; type and help count when it is asked for first.
+    pub(super) fn of(&mut self, name: String, kind: MetricKind, help: impl FnOnce() -> String) -> Meta {
+        if let Some(known) = self.0.get(&name) {
+            return known.clone().into();
+        }
+        let meta = Arc::new(MetricMeta { name: name.clone().into(), kind, help: help().into(), unit: "".into() });
+        if self.0.len() < METAS_MAX {
+            self.0.insert(name, meta.clone());
+        }
+        meta.into()
+    }
+}
+
+/// Values that come in the order of things and leave in the order of metrics.
+#[derive(Debug, Default)]
+pub(super) struct Rows(Vec<Row>);
+
+#[derive(Debug)]
+struct Row {
+    meta: Meta,
+    labels: Vec<(&'static str, String)>,
+    value: f64,
+}
+
+impl Rows {
+    pub(super) fn push(&mut self, meta: impl Into<Meta>, labels: &[(&'static str, &str)], value: f64) {
+        let labels = labels.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+        self.0.push(Row { meta: meta.into(), labels, value });
+    }
+
+    /// Hands the values over, metric by metric; things keep their order within a metric.
+    pub(super) fn pour(mut self, sink: &mut Sink) {
+        self.0.sort_by(|a, b| a.meta.name.cmp(&b.meta.name));
+        for Row { meta, labels, value } in self.0 {
+            let borrowed: Vec<(&str, &str)> = labels.iter().map(|(name, value)| (*name, value.as_str())).collect();
+            sink.push(meta, &borrowed, value);
+        }
+    }
+}
+
 /// The values of one round.
 #[derive(Debug, Default)]
 pub(super) struct Sink(Vec<Observation>);
 
 impl Sink {
     /// Adds a value with these labels besides the metric's name.
-    pub(super) fn push(&mut self, meta: &'static MetricMeta, labels: &[(&str, &str)], value: f64) {
+    pub(super) fn push(&mut self, meta: impl Into<Meta>, labels: &[(&str, &str)], value: f64) {
+        let meta = meta.into();
         let builder = labels.iter().fold(LabelsBuilder::metric(&meta.name), |b, (name, value)| b.label(name, *value));
-        self.0.push(Observation { meta: meta.into(), labels: builder.build(), value });
+        self.0.push(Observation { meta, labels: builder.build(), value });
     }
 
     /// Adds one value per thing for each metric in turn, so that a metric's observations are adjacent: `rows` are the

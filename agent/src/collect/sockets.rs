@@ -45,6 +45,42 @@ static CONNTRACK: [(&str, MetricMeta); 2] = [
     ("nf_conntrack_max", gauge("node_nf_conntrack_entries_limit", "Maximum size of connection tracking table.")),
 ];
 
+/// Column of `/proc/net/stat/nf_conntrack`, and metric: the sum over all processors.
+static CONNTRACK_STAT: [(&str, MetricMeta); 8] = [
+    ("drop", gauge("node_nf_conntrack_stat_drop", "Number of packets dropped due to conntrack failure.")),
+    (
+        "early_drop",
+        gauge(
+            "node_nf_conntrack_stat_early_drop",
+            "Number of dropped conntrack entries to make room for new ones, if maximum table size was reached.",
+        ),
+    ),
+    ("found", gauge("node_nf_conntrack_stat_found", "Number of searched entries which were successful.")),
+    (
+        "ignore",
+        gauge(
+            "node_nf_conntrack_stat_ignore",
+            "Number of packets seen which are already connected to a conntrack entry.",
+        ),
+    ),
+    ("insert", gauge("node_nf_conntrack_stat_insert", "Number of entries inserted into the list.")),
+    (
+        "insert_failed",
+        gauge(
+            "node_nf_conntrack_stat_insert_failed",
+            "Number of entries for which list insertion was attempted but failed.",
+        ),
+    ),
+    ("invalid", gauge("node_nf_conntrack_stat_invalid", "Number of packets seen which can not be tracked.")),
+    (
+        "search_restart",
+        gauge(
+            "node_nf_conntrack_stat_search_restart",
+            "Number of conntrack table lookups which had to be restarted due to hashtable resizes.",
+        ),
+    ),
+];
+
 /// Sockets in use.
 pub(super) struct Sockstat;
 
@@ -154,6 +190,17 @@ impl Collect for Conntrack {
             if let Some(text) = Text::optional(round.roots.proc.join("sys/net/netfilter").join(file))? {
                 sink.push(meta, &[], text.whole()?);
             }
+        }
+        let Some(text) = Text::optional(round.roots.proc.join("self/net/stat/nf_conntrack"))? else { return Ok(()) };
+        let mut lines = text.content.lines();
+        let names: Vec<&str> = lines.next().unwrap_or_default().split_ascii_whitespace().collect();
+        let rows: Vec<Vec<&str>> = lines.map(|line| line.split_ascii_whitespace().collect()).collect();
+        for (column, meta) in &CONNTRACK_STAT {
+            let Some(at) = names.iter().position(|name| name == column) else { continue };
+            let number =
+                |row: &Vec<&str>| row.get(at).and_then(|word| u32::from_str_radix(word, 16).ok()).map(f64::from);
+            let sum: Option<f64> = rows.iter().map(number).sum();
+            sink.push(meta, &[], sum.ok_or_else(|| text.fault(column, "hexadecimal numbers in that column"))?);
         }
         Ok(())
     }

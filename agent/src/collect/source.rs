@@ -36,6 +36,14 @@ pub enum CollectError {
         /// The system's reason.
         source: std::io::Error,
     },
+    /// The kernel refuses a call.
+    #[error("{call}: {source}")]
+    Call {
+        /// Which.
+        call: &'static str,
+        /// The system's reason.
+        source: std::io::Error,
+    },
     /// A file does not have the form that the kernel documents.
     #[error("{path}: {line:?} is not understood: {expected} is expected", path = path.display())]
     Form {
@@ -88,6 +96,17 @@ impl Text {
         let line = self.content.trim();
         self.number(Some(line), line, "one number")
     }
+}
+
+/// A file's text without the white space around it; `None` where it is not there, or the driver behind it refuses, as
+/// many do while a device sleeps.
+pub(super) fn word_at(path: PathBuf) -> Option<String> {
+    Text::read(path).ok().map(|text| text.content.trim().to_owned())
+}
+
+/// As [`word_at`], for a file of one number.
+pub(super) fn number_at(path: PathBuf) -> Option<f64> {
+    word_at(path)?.parse().ok()
 }
 
 /// Paths of a folder's entries, sorted; none where the folder does not exist.

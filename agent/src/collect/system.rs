@@ -2,7 +2,7 @@
 
 use super::sink::gauge;
 use super::source::{CollectError, Text};
-use super::{Collect, Round, Sink};
+use super::{Collect, Round, Sink, timex};
 use crate::clock::Clock;
 use skerry_model::MetricMeta;
 
@@ -28,6 +28,7 @@ impl Collect for LoadAverage {
 }
 
 static TIME: MetricMeta = gauge("node_time_seconds", "System time in seconds since epoch (1970).");
+static ZONE: MetricMeta = gauge("node_time_zone_offset_seconds", "System time zone offset in seconds.");
 
 /// The wall clock.
 pub(super) struct Time {
@@ -36,7 +37,11 @@ pub(super) struct Time {
 
 impl Collect for Time {
     fn collect(&mut self, _: &Round<'_>, sink: &mut Sink) -> Result<(), CollectError> {
-        sink.push(&TIME, &[], self.clock.wall().as_secs_f64());
+        let now = self.clock.wall();
+        sink.push(&TIME, &[], now.as_secs_f64());
+        if let Some((name, offset)) = timex::zone(now.0.div_euclid(1000)) {
+            sink.push(&ZONE, &[("time_zone", &name)], offset);
+        }
         Ok(())
     }
 }
