@@ -15,6 +15,7 @@ pub mod http;
 pub mod identity;
 pub mod logs;
 pub mod own;
+pub mod probes;
 pub mod stale;
 pub mod store;
 pub mod supervise;

@@ -51,6 +51,10 @@ metas! {
     KEPT_DB Gauge "skerry_store_kept_db_bytes" "Size of the database of what ship policies keep here, with its log.";
     KEPT_SAMPLES Counter "skerry_store_kept_samples_total" "Samples that ship policies kept here.";
     KEPT_EVICTED Counter "skerry_store_kept_evicted_blocks_total" "Blocks of them that retention evicted.";
+    PROBE_TARGETS Gauge "skerry_probe_targets" "Targets of probes.";
+    PROBES Counter "skerry_probe_probes_total" "Probes that ended.";
+    PROBE_FAILURES Counter "skerry_probe_failures_total" "Probes that failed.";
+    PROBE_DELAYED Counter "skerry_probe_delayed_total" "Probes that began late because too many ran.";
     UP Gauge "skerry_sync_up" "Whether the fleet is reached.";
     CONNECTS Counter "skerry_sync_connects_total" "Connections to the fleet that came up.";
     FAILURES Counter "skerry_sync_failures_total" "Connections that ended, and attempts that failed.";
@@ -72,10 +76,10 @@ metas! {
 pub fn observe(vitals: &Vitals) -> Vec<Observation> {
     let (usage, entries) = (host::usage(), vitals.board.read());
     let store = vitals.store.borrow().clone();
-    let (logs, sync) = (&vitals.logs, &vitals.sync);
+    let (logs, probes, sync) = (&vitals.logs, &vitals.probes, &vitals.sync);
     let atomic = |number: &AtomicU64| number.load(Ordering::Relaxed) as f64;
     let build = [("version", env!("CARGO_PKG_VERSION")), ("arch", std::env::consts::ARCH)];
-    let rows: [Row<'_>; 40] = [
+    let rows: [Row<'_>; 44] = [
         (&BUILD, &build, 1.0),
         (&CPU, &[], usage.cpu_seconds),
         (&RSS, &[], usage.resident_bytes as f64),
@@ -111,6 +115,10 @@ pub fn observe(vitals: &Vitals) -> Vec<Observation> {
         (&LOG_OPEN, &[], logs.files_open.value() as f64),
         (&LOG_WAITING, &[], logs.files_waiting.value() as f64),
         (&LOG_UNREADABLE, &[], logs.files_unreadable.value() as f64),
+        (&PROBE_TARGETS, &[], probes.targets() as f64),
+        (&PROBES, &[], probes.probes() as f64),
+        (&PROBE_FAILURES, &[], probes.failures() as f64),
+        (&PROBE_DELAYED, &[], probes.delayed() as f64),
         (&CONNECTS, &[], atomic(&sync.connects)),
         (&FAILURES, &[], atomic(&sync.failures)),
         (&BATCHES, &[], atomic(&sync.batches_sent)),

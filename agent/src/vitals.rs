@@ -5,6 +5,7 @@ use crate::board::Board;
 use crate::clock::Clock;
 use crate::host;
 use crate::logs::LogStats;
+use crate::probes::ProbeStats;
 use crate::store::Stats;
 use crate::sync::task::{Facts, SyncStats};
 use skerry_model::{Mono, NodeId, Observation};
@@ -33,6 +34,8 @@ pub struct Vitals {
     pub kept: Option<watch::Receiver<Arc<Stats>>>,
     /// The log inputs' figures.
     pub logs: Arc<LogStats>,
+    /// The probes' figures.
+    pub probes: Arc<ProbeStats>,
     /// The sync's figures.
     pub sync: Arc<SyncStats>,
 }

@@ -5,7 +5,7 @@
 //! counts by then. So no feature has to know how to change its settings while it works.
 //!
 //! ```text
-//! collect ──────────────┐
+//! collect, probes ──────┐
 //! log inputs ─ forward ─┴─> store <──> sync <──> link <──> fleet
 //! containers ─> both          ^          │ sealed
 //! enrol ─> next run           └── adopt <┘ ─> next run
@@ -21,6 +21,7 @@ use crate::data::LogInput;
 use crate::enrol::EnrolTask;
 use crate::identity::{self, Enrolment, Keys, Memory};
 use crate::logs::LogInputs;
+use crate::probes::{Probes, ProbesTask};
 use crate::store::{self, CommitError, Opened, Store};
 use crate::supervise::Tasks;
 use crate::sync::link::{Link, Peer};
@@ -94,6 +95,7 @@ pub async fn run(local: &Local, process: &Process) -> anyhow::Result<Exit> {
     }
     let node = enrolment.as_ref().map_or(&local.node, |enrolment| &enrolment.node).clone();
     let inputs = LogInputs::new(&effective.logs, positions).map_err(|faults| anyhow::anyhow!("logs: {faults:?}"))?;
+    let probes = Probes::new(&effective.probes).map_err(|faults| anyhow::anyhow!("probes: {faults:?}"))?;
     let collector = Collector::new(&effective.collect, local.roots.clone(), clock.clone())
         .map_err(|faults| anyhow::anyhow!("collect: {faults:?}"))?;
     let (latest_in, latest) = watch::channel(Arc::default());
@@ -107,6 +109,7 @@ pub async fn run(local: &Local, process: &Process) -> anyhow::Result<Exit> {
         store: store.stats(),
         kept: beside.as_ref().map(|beside| beside.handle().stats()),
         logs: inputs.stats(),
+        probes: Arc::default(),
         sync: Arc::new(SyncStats::default()),
     };
     let started = EventKind::Started { version: env!("CARGO_PKG_VERSION").into(), clean };
@@ -135,6 +138,14 @@ pub async fn run(local: &Local, process: &Process) -> anyhow::Result<Exit> {
     intake_tasks.spawn_fallible("collect", collect.run(intake.clone()));
     intake_tasks.spawn_fallible("logs", inputs.run(containers, logs_in, clock.clone(), intake.clone()));
     intake_tasks.spawn_fallible("forward", forward(logs_out, store.clone(), live.clone()));
+    let probes = ProbesTask {
+        probes,
+        store: store.clone(),
+        board: vitals.board.clone(),
+        stats: vitals.probes.clone(),
+        clock: clock.clone(),
+    };
+    intake_tasks.spawn_fallible("probes", probes.run(intake.clone()));
     let containers = ContainersTask { config: effective.containers.clone(), found: containers_in };
     intake_tasks.spawn("containers", containers.run(intake.clone()));
     let local_http = tokio::net::TcpListener::from_std(listener.try_clone()?).context("the local HTTP")?;

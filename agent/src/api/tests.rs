@@ -30,6 +30,7 @@ fn vitals(folder: &std::path::Path) -> (Vitals, Store) {
         store: opened.store.stats(),
         kept: None,
         logs: Arc::new(LogStats::default()),
+        probes: Arc::default(),
         sync: Arc::default(),
     };
     (vitals, opened.store)

@@ -1,6 +1,6 @@
 //! The sections that both kinds of file hold, and what comes of laying them over each other.
 
-use crate::{collect, containers, logs, store, sync};
+use crate::{collect, containers, logs, probes, store, sync};
 use serde::{Deserialize, Serialize};
 use skerry_yaml::{Fault, Places};
 
@@ -17,6 +17,9 @@ pub struct Sections {
     /// Log inputs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub logs: Option<logs::Config>,
+    /// Probes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub probes: Option<probes::Config>,
     /// The node's database.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub store: Option<store::Config>,
@@ -34,6 +37,8 @@ pub struct Effective {
     pub containers: containers::Config,
     /// Log inputs.
     pub logs: logs::Config,
+    /// Probes.
+    pub probes: probes::Config,
     /// The node's database.
     pub store: store::Config,
     /// Sync with the fleet.
@@ -45,7 +50,9 @@ impl Sections {
     pub(super) fn faults(&self, prefix: &str, places: &Places) -> Vec<Fault> {
         let mut found: Vec<(String, String)> = Vec::new();
         let mut section = |name: &str, faults: Vec<(String, String)>| {
-            found.extend(faults.into_iter().map(|(key, problem)| (format!("{name}.{key}"), problem)));
+            let full =
+                |key: String| if key.starts_with('[') { format!("{name}{key}") } else { format!("{name}.{key}") };
+            found.extend(faults.into_iter().map(|(key, problem)| (full(key), problem)));
         };
         if let Some(collect) = &self.collect {
             section("collect", collect.faults().into_iter().map(|f| (f.key.to_owned(), f.expected)).collect());
@@ -55,6 +62,9 @@ impl Sections {
         }
         if let Some(logs) = &self.logs {
             section("logs", logs.faults());
+        }
+        if let Some(probes) = &self.probes {
+            section("probes", probes.faults());
         }
         if let Some(store) = &self.store {
             section("store", store.faults());
@@ -76,10 +86,11 @@ impl Effective {
     pub fn of<'a>(layers: impl IntoIterator<Item = &'a Sections>) -> Self {
         let mut effective = Self::default();
         for layer in layers {
-            let Sections { collect, containers, logs, store, sync } = layer.clone();
+            let Sections { collect, containers, logs, probes, store, sync } = layer.clone();
             effective.collect = collect.unwrap_or(effective.collect);
             effective.containers = containers.unwrap_or(effective.containers);
             effective.logs = logs.unwrap_or(effective.logs);
+            effective.probes = probes.unwrap_or(effective.probes);
             effective.store = store.unwrap_or(effective.store);
             effective.sync = sync.unwrap_or(effective.sync);
         }

@@ -47,6 +47,7 @@ struct File {
     collect: Option<crate::collect::Config>,
     containers: Option<crate::containers::Config>,
     logs: Option<crate::logs::Config>,
+    probes: Option<crate::probes::Config>,
     store: Option<crate::store::Config>,
     sync: Option<crate::sync::Config>,
 }
@@ -70,6 +71,7 @@ impl Default for File {
             collect: None,
             containers: None,
             logs: None,
+            probes: None,
             store: None,
             sync: None,
         }
@@ -114,8 +116,8 @@ fn parse(file: &str, text: &str, host: &str) -> Result<Local, Faults> {
     let fail = |faults| Faults { file: file.to_owned(), faults };
     let document = skerry_yaml::read::<File>(text).map_err(|fault| fail(vec![fault]))?;
     let (raw, places) = (document.value, document.places);
-    let File { node, data_dir, listen, enrol, roots, collect, containers, logs, store, sync } = raw;
-    let sections = Sections { collect, containers, logs, store, sync };
+    let File { node, data_dir, listen, enrol, roots, collect, containers, logs, probes, store, sync } = raw;
+    let sections = Sections { collect, containers, logs, probes, store, sync };
     let mut faults = Vec::new();
     let mut fault = |key: &str, problem: String| {
         faults.push(Fault { line: places.line(key), key: key.to_owned(), problem });
