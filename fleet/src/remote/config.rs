@@ -4,6 +4,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use serde::Deserialize;
 use skerry_model::Span;
 use skerry_remote::Protocol;
+use skerry_scrape::relabel;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -76,7 +77,7 @@ pub enum Auth {
 }
 
 /// A target, checked.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Target {
     /// Names its place in the queue, its metrics and its losses.
     pub name: String,
@@ -90,6 +91,8 @@ pub struct Target {
     pub auth: Option<Auth>,
     /// TLS.
     pub tls: TlsFile,
+    /// What is done to the labels of each series, last of all; a rule may drop it.
+    pub relabel: Vec<relabel::Rule>,
     /// Which message it is sent.
     pub protocol: Protocol,
     /// Sizes and times of requests.
@@ -154,6 +157,8 @@ pub struct File {
     authorization: Option<Authorization>,
     #[serde(default)]
     tls_config: TlsFile,
+    #[serde(default)]
+    write_relabel_configs: Vec<relabel::Config>,
     protobuf_message: Option<String>,
     #[serde(default)]
     queue_config: Queue,
@@ -193,6 +198,11 @@ pub const REFERENCE: &[(&str, &str, &str)] = &[
     ("basic_auth", "none", "username, and password or password_file"),
     ("authorization", "none", "type (Bearer), and credentials or credentials_file"),
     ("tls_config", "the machine's CAs", "ca_file, cert_file, key_file, server_name, insecure_skip_verify"),
+    (
+        "write_relabel_configs",
+        "none",
+        "Prometheus's relabelling of what is sent: source_labels, separator, regex, modulus, target_label, replacement, action",
+    ),
     ("protobuf_message", "prometheus.WriteRequest", "or io.prometheus.write.v2.Request, which is remote write 2.0"),
     ("queue_config.max_samples_per_send", "2000", "samples in one request, which holds one node's"),
     ("queue_config.max_shards", "4", "requests at a time; each node's go one after the other"),
@@ -267,6 +277,12 @@ impl File {
             fault("remote_timeout", "at least 100ms is expected");
         }
         let auth = self.auth(folder, fault);
+        let relabel = relabel::rules(&self.write_relabel_configs).unwrap_or_else(|faults| {
+            for (key, problem) in faults {
+                fault(&format!("write_relabel_configs{key}"), &problem);
+            }
+            Vec::new()
+        });
         let mut tls = self.tls_config.clone();
         if tls.cert_file.is_some() != tls.key_file.is_some() {
             fault("tls_config.cert_file", "cert_file and key_file are expected together");
@@ -281,6 +297,7 @@ impl File {
             headers,
             auth,
             tls,
+            relabel,
             protocol,
             queue: queue.clone(),
         })
@@ -380,6 +397,7 @@ mod tests {
   headers: {Authorization: x, 'a b': y}
   authorization: {type: Bearer}
   tls_config: {cert_file: c}
+  write_relabel_configs: [{action: drop, regex: '('}]
   protobuf_message: v3
   remote_timeout: 1ms
   queue_config: {max_samples_per_send: 0, max_shards: 0, min_backoff: 1m}
@@ -400,6 +418,7 @@ mod tests {
             "queue_config.max_backoff",
             "remote_timeout",
             "authorization.credentials",
+            "write_relabel_configs[0].regex",
             "tls_config.cert_file",
         ];
         let mut expected: Vec<String> = first.iter().map(|key| format!("remote_write[0].{key}")).collect();

@@ -45,6 +45,8 @@ pub(super) fn decode(block: &OutgoingBlock) -> Option<MetricBlock> {
 pub(super) struct Planned {
     /// Requests by node, in the order to be sent.
     pub(super) requests: BTreeMap<NodeId, Vec<Request>>,
+    /// How many samples the target's relabelling drops.
+    pub(super) excluded: u64,
     /// How many samples of each node are of series whose labels are not held, which only a damaged file brings about.
     pub(super) unnamed: BTreeMap<NodeId, (u64, TimeRange)>,
 }
@@ -55,7 +57,7 @@ pub(super) struct Planned {
 /// refuses the late ones alone. Where a moment of a series comes twice its first value counts, as in queries.
 pub(super) fn requests(
     blocks: &[(OutgoingBlock, MetricBlock)],
-    labels: impl Fn(&NodeId, i64, SeriesId) -> Option<Labels>,
+    shown: impl Fn(i64, SeriesId) -> Option<Shown>,
     samples_max: u64,
 ) -> Planned {
     let mut planned = Planned::default();
@@ -65,12 +67,14 @@ pub(super) fn requests(
         for column in &block.columns {
             let values = block.timestamps.iter().zip(&column.values);
             let samples = values.filter_map(|(at, value)| value.map(|value| Sample { at: *at, value }));
-            let Some(labels) = labels(&from.node, from.stream, column.series) else {
-                let entry = planned.unnamed.entry(from.node.clone()).or_insert((0, from.range));
-                *entry = (entry.0 + samples.count() as u64, entry.1.cover(from.range));
-                continue;
-            };
-            series.entry(labels).or_default().extend(samples);
+            match shown(from.stream, column.series) {
+                Some(Shown::As(labels)) => series.entry(labels).or_default().extend(samples),
+                Some(Shown::Dropped) => planned.excluded += samples.count() as u64,
+                None => {
+                    let entry = planned.unnamed.entry(from.node.clone()).or_insert((0, from.range));
+                    *entry = (entry.0 + samples.count() as u64, entry.1.cover(from.range));
+                }
+            }
         }
     }
     let samples_max = usize::try_from(samples_max).unwrap_or(usize::MAX).max(1);
@@ -213,9 +217,18 @@ pub(super) fn deal(requests: BTreeMap<NodeId, Vec<Request>>, lanes: usize) -> Ve
     dealt
 }
 
-/// Labels by series of a stream, as they are shown: found once, kept up to a bound.
+/// How a series appears at a target.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Shown {
+    /// With these labels.
+    As(Labels),
+    /// Not at all: the target's relabelling drops it.
+    Dropped,
+}
+
+/// How series of streams appear: found once, kept up to a bound.
 #[derive(Debug, Default)]
-pub(super) struct LabelCache(HashMap<(i64, SeriesId), Labels>);
+pub(super) struct LabelCache(HashMap<(i64, SeriesId), Shown>);
 
 /// Most label sets that a target's task keeps: about 30 MB.
 const CACHE_MAX: usize = 100_000;
@@ -234,8 +247,8 @@ impl LabelCache {
         self.0.len() + more <= CACHE_MAX
     }
 
-    /// Adds label sets.
-    pub(super) fn add(&mut self, found: Vec<((i64, SeriesId), Labels)>) {
+    /// Adds series.
+    pub(super) fn add(&mut self, found: Vec<((i64, SeriesId), Shown)>) {
         self.0.extend(found);
     }
 
@@ -243,8 +256,8 @@ impl LabelCache {
         self.0.clear();
     }
 
-    pub(super) fn labels(&self, stream: i64, series: SeriesId) -> Option<&Labels> {
-        self.0.get(&(stream, series))
+    pub(super) fn shown(&self, stream: i64, series: SeriesId) -> Option<Shown> {
+        self.0.get(&(stream, series)).cloned()
     }
 }
 

@@ -14,7 +14,7 @@ fn block(name: &str, is_late: bool, rows: &[i64], series: &[(u32, &[Option<f64>]
 }
 
 fn plan(blocks: &[(OutgoingBlock, MetricBlock)], samples_max: u64) -> BTreeMap<NodeId, Vec<Request>> {
-    let planned = requests(blocks, |_, _, id| Some(labels_of(id)), samples_max);
+    let planned = requests(blocks, |_, id| Some(Shown::As(labels_of(id))), samples_max);
     assert!(planned.unnamed.is_empty());
     planned.requests
 }
@@ -56,11 +56,18 @@ fn moments_that_come_twice_and_backwards_become_one_line() {
 }
 
 #[test]
-fn samples_without_labels_are_counted() {
-    let blocks = [block("a", false, &[10, 20], &[(1, &[Some(1.0), Some(2.0)]), (2, &[None, Some(3.0)])])];
-    let planned = requests(&blocks, |_, _, id| (id.0 == 1).then(|| labels_of(id)), 9);
+fn samples_without_labels_and_dropped_ones_are_counted() {
+    let rows: [(u32, &[Option<f64>]); 3] =
+        [(1, &[Some(1.0), Some(2.0)]), (2, &[None, Some(3.0)]), (3, &[Some(4.0); 2])];
+    let blocks = [block("a", false, &[10, 20], &rows)];
+    let shown = |_, id: SeriesId| match id.0 {
+        1 => Some(Shown::As(labels_of(id))),
+        2 => None,
+        _ => Some(Shown::Dropped),
+    };
+    let planned = requests(&blocks, shown, 9);
     assert_eq!(planned.requests[&node("a")][0].samples(), 2);
-    assert_eq!(planned.unnamed[&node("a")].0, 1);
+    assert_eq!((planned.unnamed[&node("a")].0, planned.excluded), (1, 2));
 }
 
 proptest! {

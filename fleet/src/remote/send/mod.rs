@@ -6,6 +6,7 @@
 
 mod client;
 mod core;
+mod lane;
 mod stats;
 mod task;
 mod tls;

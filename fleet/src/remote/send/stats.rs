@@ -20,6 +20,7 @@ pub struct TargetStats {
     pub(super) refused_samples: AtomicU64,
     pub(super) corrupt_samples: AtomicU64,
     pub(super) repeated_samples: AtomicU64,
+    pub(super) excluded_samples: AtomicU64,
     /// When the oldest block came in that the target does not have; 0 where it has all.
     pub(super) oldest_ms: AtomicI64,
     pub(super) failing: Mutex<Failing>,
@@ -119,7 +120,7 @@ impl Targets {
     #[must_use]
     pub fn exposition(&self, now: UnixMillis) -> String {
         type Read = fn(&TargetStats) -> u64;
-        let counters: [(&str, &str, Read); 6] = [
+        let counters: [(&str, &str, Read); 7] = [
             ("sent_samples", "Samples that the target took.", |s| s.sent_samples.load(Ordering::Relaxed)),
             ("sent_requests", "Requests that the target took.", |s| s.sent_requests.load(Ordering::Relaxed)),
             ("sent_bytes", "Bytes of their bodies.", |s| s.sent_bytes.load(Ordering::Relaxed)),
@@ -131,6 +132,9 @@ impl Targets {
             }),
             ("repeated_samples", "Samples sent again that the target had already.", |s| {
                 s.repeated_samples.load(Ordering::Relaxed)
+            }),
+            ("excluded_samples", "Samples that the target's relabelling drops.", |s| {
+                s.excluded_samples.load(Ordering::Relaxed)
             }),
         ];
         let mut text = String::new();

@@ -1,7 +1,7 @@
 //! The task of one target: reads windows of the queue, sends them, moves its place on.
 
-use super::client::Client;
-use super::core::{Backoff, Before, LabelCache, Request, Verdict, deal, decode, judge, requests};
+use super::core::{Before, LabelCache, Shown, deal, decode, requests};
+use super::lane::Lane;
 use super::stats::{TargetStats, Targets};
 use super::tls::{self, TlsError};
 use crate::clock::WallClock;
@@ -9,11 +9,10 @@ use crate::control::ControlError;
 use crate::delivery::Delivery;
 use crate::node_labels::NodeLabels;
 use crate::remote::config::Target;
-use crate::store::{LossRow, OutgoingBlock, ReadError, Store, StoreError, Window, WindowMax, unsent, with_node};
-use bytes::Bytes;
-use rustls::ClientConfig;
+use crate::store::{OutgoingBlock, ReadError, Store, StoreError, Window, WindowMax, unsent, with_node};
 use skerry_chunk::MetricBlock;
 use skerry_model::{LossReason, NodeId};
+use skerry_scrape::relabel::relabel;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -204,9 +203,9 @@ impl SendTask {
             }
         }
         self.find_labels(&blocks).await?;
-        let labels = |_: &NodeId, stream, series| self.cache.labels(stream, series).cloned();
-        let planned = requests(&blocks, labels, samples_max);
+        let planned = requests(&blocks, |stream, series| self.cache.shown(stream, series), samples_max);
         drop(blocks);
+        TargetStats::add(&self.stats.excluded_samples, planned.excluded);
         for (node, (samples, range)) in planned.unnamed {
             TargetStats::add(&self.stats.corrupt_samples, samples);
             losses.push((node, unsent(name, LossReason::Corrupt, samples, range, now)));
@@ -249,105 +248,17 @@ impl SendTask {
         };
         let nodes: HashMap<i64, &NodeId> = blocks.iter().map(|(block, _)| (block.stream, &block.node)).collect();
         let found = self.store.series_labels(missing.clone()).await?;
-        let shown = missing.into_iter().zip(found).filter_map(|((stream, series), labels)| {
-            let node = nodes.get(&stream)?;
-            Some(((stream, series), self.labels.applied(node, &with_node(&labels?, node))))
+        let shown = missing.into_iter().zip(found).filter_map(|(key, labels)| {
+            let node = nodes.get(&key.0)?;
+            let labels = self.labels.applied(node, &with_node(&labels?, node));
+            match relabel(&self.target.relabel, &labels) {
+                Ok(Some(labels)) if !labels.is_empty() => Some((key, Shown::As(labels))),
+                Ok(_) => Some((key, Shown::Dropped)),
+                // Rules that make a label set too large: there is none to send it under.
+                Err(_) => None,
+            }
         });
         self.cache.add(shown.collect());
         Ok(())
-    }
-}
-
-/// Sends one request after the other.
-struct Lane {
-    target: Arc<Target>,
-    client: Client,
-    backoff: Backoff,
-    stats: Arc<TargetStats>,
-    wall: WallClock,
-    is_failing: bool,
-}
-
-impl Lane {
-    fn new(target: &Arc<Target>, tls: &Option<Arc<ClientConfig>>, stats: &Arc<TargetStats>, wall: &WallClock) -> Self {
-        let (min, max) = (target.queue.min_backoff.0, target.queue.max_backoff.0);
-        let seed = skerry_seal::random().map_or(1, u64::from_le_bytes);
-        Self {
-            target: target.clone(),
-            client: Client::new(target.clone(), tls.clone()),
-            backoff: Backoff::new(min, max, seed),
-            stats: stats.clone(),
-            wall: wall.clone(),
-            is_failing: false,
-        }
-    }
-
-    /// Sends all of these, however long it takes; what was refused.
-    async fn send(mut self, requests: Vec<Request>, before: Before) -> (Self, Vec<(NodeId, LossRow)>) {
-        let mut losses = Vec::new();
-        for request in requests {
-            if let Some(loss) = self.send_one(&request, before).await {
-                losses.push((request.node, loss));
-            }
-        }
-        (self, losses)
-    }
-
-    async fn send_one(&mut self, request: &Request, mut before: Before) -> Option<LossRow> {
-        let samples = request.samples();
-        let body = Bytes::from(skerry_remote::write(self.target.protocol, &request.series));
-        loop {
-            let (after, why) = match self.client.post(body.clone()).await {
-                Ok(answer) => match judge(&answer, request.is_late, before) {
-                    Verdict::Sent => {
-                        self.succeed();
-                        TargetStats::add(&self.stats.sent_samples, samples);
-                        TargetStats::add(&self.stats.sent_requests, 1);
-                        TargetStats::add(&self.stats.sent_bytes, body.len() as u64);
-                        return None;
-                    }
-                    Verdict::Repeated => {
-                        self.succeed();
-                        TargetStats::add(&self.stats.repeated_samples, samples);
-                        return None;
-                    }
-                    Verdict::Refused { why } => {
-                        self.succeed();
-                        return Some(self.refused(request, samples, &why));
-                    }
-                    Verdict::Retry { after, why } => (after, why),
-                },
-                Err(error) => (None, error.to_string()),
-            };
-            before = Before::InDoubt;
-            self.fail(samples, &why);
-            tokio::time::sleep(self.backoff.pause(after)).await;
-        }
-    }
-
-    fn refused(&self, request: &Request, samples: u64, why: &str) -> LossRow {
-        let before = self.stats.refused_samples.fetch_add(samples, Ordering::Relaxed);
-        let (target, node) = (&self.target.name, &request.node);
-        // A target that refuses everything is told of at 1, 2, 4, 8 … thousand samples.
-        if before == 0 || (before / 1000).leading_zeros() != ((before + samples) / 1000).leading_zeros() {
-            tracing::warn!(target, %node, samples, why, "a remote-write target refused samples; they are in the ledger");
-        }
-        unsent(target, LossReason::Refused, samples, request.range(), (self.wall)())
-    }
-
-    fn fail(&mut self, samples: u64, why: &str) {
-        TargetStats::add(&self.stats.failed_samples, samples);
-        TargetStats::add(&self.stats.failed_requests, 1);
-        let is_first = self.stats.fail((self.wall)(), why, !std::mem::replace(&mut self.is_failing, true));
-        if is_first {
-            tracing::warn!(target = self.target.name, why, "a remote-write target fails; it is tried until it works");
-        }
-    }
-
-    fn succeed(&mut self) {
-        self.backoff.reset();
-        if std::mem::take(&mut self.is_failing) && self.stats.recover() {
-            tracing::info!(target = self.target.name, "the remote-write target works again");
-        }
     }
 }
