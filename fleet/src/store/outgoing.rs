@@ -13,6 +13,7 @@
 use super::error::ReadError;
 use super::events::{self, LossRow, name};
 use super::ledger::{labels_of, node_id};
+use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, params};
 use skerry_model::{Epoch, Labels, LossReason, NodeId, SeriesId, StreamKind, TimeRange, UnixMillis};
 use std::collections::BTreeMap;
@@ -24,8 +25,8 @@ pub(super) const TABLES: &str = "
 CREATE TABLE IF NOT EXISTS remote_target(
   name TEXT PRIMARY KEY, sent INTEGER NOT NULL, sending INTEGER, samples_max INTEGER) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS remote_block(
-  id INTEGER PRIMARY KEY AUTOINCREMENT, block INTEGER NOT NULL UNIQUE, node INTEGER NOT NULL,
-  late INTEGER NOT NULL) STRICT;
+  id INTEGER PRIMARY KEY AUTOINCREMENT, block INTEGER NOT NULL, node INTEGER NOT NULL, late INTEGER NOT NULL) STRICT;
+CREATE INDEX IF NOT EXISTS remote_block_block ON remote_block(block);
 ";
 
 /// What stands before a target's name as the source of a loss.
@@ -54,6 +55,8 @@ pub struct WindowMax {
 pub struct Window {
     /// Blocks in the order in which they came in.
     pub blocks: Vec<OutgoingBlock>,
+    /// Whose blocks should be in it and are not there: the file was changed by something else.
+    pub missing: Vec<NodeId>,
     /// The number it ends with.
     pub through: i64,
     /// Set where it was begun before a restart: the size of its requests then.
@@ -209,19 +212,26 @@ pub(super) fn window(connection: &Connection, target: &str, max: WindowMax) -> R
     };
     let mut window = Window {
         blocks: Vec::new(),
+        missing: Vec::new(),
         through: sending.unwrap_or(sent),
         begun: begun.and_then(|samples| u64::try_from(samples).ok()),
     };
     let mut query = connection.prepare_cached(
         "SELECT r.id, n.name, b.stream, r.late, b.received, b.samples, b.t0, b.t1, b.data
-         FROM remote_block r JOIN metric_block b ON b.id = r.block JOIN node n ON n.id = r.node
+         FROM remote_block r JOIN node n ON n.id = r.node LEFT JOIN metric_block b ON b.id = r.block
          WHERE r.id > ? AND r.id <= ? ORDER BY r.id",
     )?;
     let mut rows = query.query(params![sent, sending.unwrap_or(i64::MAX)])?;
     let (mut samples, mut bytes) = (0, 0);
     while let Some(row) = rows.next()? {
+        let node = name(row.get_ref(1)?.as_str().unwrap_or_default())?;
+        if row.get_ref(2)? == ValueRef::Null {
+            window.missing.push(node);
+            window.through = window.through.max(row.get(0)?);
+            continue;
+        }
         let block = OutgoingBlock {
-            node: name(row.get_ref(1)?.as_str().unwrap_or_default())?,
+            node,
             stream: row.get(2)?,
             is_late: row.get(3)?,
             received: UnixMillis(row.get(4)?),

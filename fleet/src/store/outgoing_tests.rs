@@ -131,3 +131,21 @@ async fn a_sender_goes_on_where_it_stood() {
     store.close_epochs_but(&node("a"), skerry_model::Epoch(2)).await.unwrap();
     assert_eq!(store.sender_state(&node("a"), NOW).await.unwrap(), None);
 }
+
+#[tokio::test]
+async fn a_block_that_is_gone_is_told_and_stops_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, _writer) = opened(&folder, Config::default());
+    set(&store, &["t"]).await;
+    take(&store, "a", 1, 1).await;
+    take(&store, "b", 1, 1).await;
+    let other = rusqlite::Connection::open(folder.path().join("data.db")).unwrap();
+    other.execute("DELETE FROM metric_block", []).unwrap();
+    let gone = store.window("t", MAX).await.unwrap();
+    assert_eq!((gone.blocks.len(), gone.missing.clone()), (0, vec![node("a"), node("b")]));
+    // Numbers of blocks begin anew, which must not keep what comes next out.
+    take(&store, "a", 2, 2).await;
+    store.finish_window("t", gone.through, Vec::new()).await.unwrap();
+    let next = store.window("t", MAX).await.unwrap();
+    assert_eq!((ranges(&next), next.missing.len()), (vec![("a", at(2).0, false)], 0));
+}

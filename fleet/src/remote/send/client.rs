@@ -87,7 +87,7 @@ impl Client {
         let answer = open.send_request(request).await?;
         let status = answer.status().as_u16();
         let retry_after = answer.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
-        let retry_after = retry_after.and_then(|text| text.trim().parse().ok()).map(Duration::from_secs);
+        let retry_after = retry_after.map(str::to_owned);
         let words = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await;
         if let Ok(words) = words {
             let words = String::from_utf8_lossy(&words.to_bytes()).into_owned();

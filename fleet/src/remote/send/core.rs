@@ -2,7 +2,7 @@
 
 use crate::store::OutgoingBlock;
 use skerry_chunk::{Limits, MetricBlock};
-use skerry_model::{Labels, NodeId, Sample, SeriesId, TimeRange};
+use skerry_model::{Labels, NodeId, Sample, SeriesId, TimeRange, UnixMillis};
 use skerry_remote::Series;
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -31,7 +31,7 @@ impl Request {
     /// Times of its samples; it has one at least.
     pub(super) fn range(&self) -> TimeRange {
         let times = self.series.iter().flat_map(|series| &series.samples).map(|sample| TimeRange::at(sample.at));
-        times.reduce(TimeRange::cover).unwrap_or(TimeRange::at(skerry_model::UnixMillis(0)))
+        times.reduce(TimeRange::cover).unwrap_or(TimeRange::at(UnixMillis(0)))
     }
 }
 
@@ -113,8 +113,8 @@ fn cut(series: BTreeMap<Labels, Vec<Sample>>, samples_max: usize) -> Vec<Vec<Ser
 pub(super) struct Answer {
     /// HTTP status.
     pub(super) status: u16,
-    /// Header `Retry-After`, in seconds.
-    pub(super) retry_after: Option<Duration>,
+    /// Header `Retry-After`: seconds, or a date.
+    pub(super) retry_after: Option<String>,
     /// The beginning of its words.
     pub(super) words: String,
 }
@@ -151,19 +151,33 @@ pub(super) enum Verdict {
 
 /// Judges an answer, as the specification demands: 5xx and 429 are tried again, other 4xx are not. A redirect says
 /// that the URL is wrong and nothing about the samples, so it is tried until the URL is mended.
-pub(super) fn judge(answer: &Answer, is_late: bool, before: Before) -> Verdict {
+pub(super) fn judge(answer: &Answer, is_late: bool, before: Before, now: UnixMillis) -> Verdict {
     let words: String = answer.words.trim().chars().take(WORDS_MAX).collect();
     let why = format!("HTTP {}: {words}", answer.status);
+    let after = || pause_asked(answer.retry_after.as_deref()?, now);
     match answer.status {
         200..=299 => Verdict::Sent,
         300..=399 => Verdict::Retry { after: None, why: format!("{why}; redirects are not followed, mend the URL") },
         // A target that takes samples in order only says so of what it has already. Late samples are out of order
         // the first time too, so of them it says nothing.
         400 if before == Before::InDoubt && !is_late && is_order(&words) => Verdict::Repeated,
-        429 => Verdict::Retry { after: answer.retry_after.map(|after| after.min(RETRY_AFTER_MAX)), why },
+        429 => Verdict::Retry { after: after(), why },
         400..=499 => Verdict::Refused { why },
-        _ => Verdict::Retry { after: answer.retry_after.map(|after| after.min(RETRY_AFTER_MAX)), why },
+        _ => Verdict::Retry { after: after(), why },
     }
+}
+
+/// The pause that a `Retry-After` asks for, up to a bound; `None` where it can be read as neither.
+fn pause_asked(text: &str, now: UnixMillis) -> Option<Duration> {
+    let text = text.trim();
+    let pause = match text.parse() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => {
+            let date = jiff::fmt::rfc2822::parse(text).ok()?;
+            UnixMillis(date.timestamp().as_millisecond()).since(now)
+        }
+    };
+    Some(pause.min(RETRY_AFTER_MAX))
 }
 
 /// Whether a refusal is about the order of samples, in the words of Prometheus and those who built on it.

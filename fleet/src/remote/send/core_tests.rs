@@ -116,7 +116,7 @@ proptest! {
 #[test]
 fn answers_are_judged_as_the_specification_says() {
     let answer = |status, words: &str| Answer { status, retry_after: None, words: words.into() };
-    let judged = |status, words: &str| judge(&answer(status, words), false, Before::New);
+    let judged = |status, words: &str| judge(&answer(status, words), false, Before::New, at(0));
     assert_eq!(judged(200, ""), Verdict::Sent);
     assert_eq!(judged(204, ""), Verdict::Sent);
     for status in [500, 502, 503, 504, 429, 301, 302] {
@@ -125,9 +125,21 @@ fn answers_are_judged_as_the_specification_says() {
     for status in [400, 401, 403, 404, 413, 415, 422] {
         assert!(matches!(judged(status, "out of order sample"), Verdict::Refused { .. }), "{status}");
     }
-    let asked = Answer { status: 503, retry_after: Some(Duration::from_secs(1 << 40)), words: String::new() };
-    let Verdict::Retry { after, .. } = judge(&asked, false, Before::New) else { panic!("to be tried again") };
-    assert_eq!(after, Some(RETRY_AFTER_MAX));
+    // The fixture's clock stands at 2023-11-14 22:13:20.
+    for (text, secs) in [
+        ("7", Some(7)),
+        ("99999999999", Some(3600)),
+        ("Tue, 14 Nov 2023 22:14:00 GMT", Some(40)),
+        ("Tue, 14 Nov 2023 22:13:00 GMT", Some(0)),
+        ("soon", None),
+        ("-1", None),
+    ] {
+        let asked = Answer { status: 503, retry_after: Some(text.into()), words: String::new() };
+        let Verdict::Retry { after, .. } = judge(&asked, false, Before::New, at(0)) else {
+            panic!("to be tried again")
+        };
+        assert_eq!(after, secs.map(Duration::from_secs), "{text}");
+    }
     let Verdict::Refused { why } = judged(400, &"x".repeat(9999)) else { panic!("to be dropped") };
     assert!(why.len() < 400);
 }
@@ -136,12 +148,15 @@ fn answers_are_judged_as_the_specification_says() {
 fn a_request_in_doubt_that_is_out_of_order_was_taken_before() {
     for words in ["out of order sample\n", "duplicate sample for timestamp", "err-mimir-sample-out-of-order"] {
         let answer = Answer { status: 400, retry_after: None, words: words.into() };
-        assert_eq!(judge(&answer, false, Before::InDoubt), Verdict::Repeated, "{words}");
-        assert!(matches!(judge(&answer, true, Before::InDoubt), Verdict::Refused { .. }), "late ones say nothing");
-        assert!(matches!(judge(&answer, false, Before::New), Verdict::Refused { .. }));
+        assert_eq!(judge(&answer, false, Before::InDoubt, at(0)), Verdict::Repeated, "{words}");
+        assert!(
+            matches!(judge(&answer, true, Before::InDoubt, at(0)), Verdict::Refused { .. }),
+            "late ones say nothing"
+        );
+        assert!(matches!(judge(&answer, false, Before::New, at(0)), Verdict::Refused { .. }));
     }
     let other = Answer { status: 400, retry_after: None, words: "label name is invalid".into() };
-    assert!(matches!(judge(&other, false, Before::InDoubt), Verdict::Refused { .. }));
+    assert!(matches!(judge(&other, false, Before::InDoubt, at(0)), Verdict::Refused { .. }));
 }
 
 #[test]

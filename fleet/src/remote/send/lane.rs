@@ -57,7 +57,7 @@ impl Lane {
         let body = Bytes::from(skerry_remote::write(self.target.protocol, &request.series));
         loop {
             let (after, why) = match self.client.post(body.clone()).await {
-                Ok(answer) => match judge(&answer, request.is_late, before) {
+                Ok(answer) => match judge(&answer, request.is_late, before, (self.wall)()) {
                     Verdict::Sent => {
                         self.succeed();
                         TargetStats::add(&self.stats.sent_samples, samples);

@@ -9,9 +9,9 @@ use crate::control::ControlError;
 use crate::delivery::Delivery;
 use crate::node_labels::NodeLabels;
 use crate::remote::config::Target;
-use crate::store::{OutgoingBlock, ReadError, Store, StoreError, Window, WindowMax, unsent, with_node};
+use crate::store::{LossRow, OutgoingBlock, ReadError, Store, StoreError, Window, WindowMax, unsent, with_node};
 use skerry_chunk::MetricBlock;
-use skerry_model::{LossReason, NodeId};
+use skerry_model::{LossReason, NodeId, TimeRange};
 use skerry_scrape::relabel::relabel;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -165,8 +165,9 @@ impl SendTask {
         let window = self.store.window(&self.target.name, max).await?;
         let Some(oldest) = window.blocks.first().map(|block| block.received) else {
             self.stats.oldest_ms.store(0, Ordering::Relaxed);
-            if window.begun.is_some() {
-                self.store.finish_window(&self.target.name, window.through, Vec::new()).await?;
+            if window.begun.is_some() || !window.missing.is_empty() {
+                let losses = self.missing(&window);
+                self.store.finish_window(&self.target.name, window.through, losses).await?;
             }
             return Ok(Step::Idle);
         };
@@ -187,11 +188,13 @@ impl SendTask {
         if before == Before::New {
             self.store.begin_window(name, window.through, samples_max).await?;
         }
+        let mut losses = self.missing(&window);
+        let (through, blocks_in) = (window.through, window.blocks);
         let decode = move || {
             let read = |block: OutgoingBlock| (decode(&block), block);
-            window.blocks.into_iter().map(read).collect::<Vec<_>>()
+            blocks_in.into_iter().map(read).collect::<Vec<_>>()
         };
-        let (mut blocks, mut losses) = (Vec::new(), Vec::new());
+        let mut blocks = Vec::new();
         for (read, block) in tokio::task::spawn_blocking(decode).await? {
             match read {
                 Some(read) => blocks.push((block, read)),
@@ -220,8 +223,18 @@ impl SendTask {
             losses.extend(refused);
             self.lanes.push(lane);
         }
-        self.store.finish_window(&self.target.name, window.through, losses).await?;
+        self.store.finish_window(&self.target.name, through, losses).await?;
         Ok(())
+    }
+
+    /// Blocks that are gone without a word: nobody knows how much was in them.
+    fn missing(&self, window: &Window) -> Vec<(NodeId, LossRow)> {
+        let (target, now) = (&self.target.name, (self.wall)());
+        let loss = |node: &NodeId| {
+            let loss = unsent(target, LossReason::Corrupt, 0, TimeRange::at(now), now);
+            (node.clone(), LossRow { count: None, ..loss })
+        };
+        window.missing.iter().map(loss).collect()
     }
 
     /// Brings the labels of all series of the blocks into the cache.
