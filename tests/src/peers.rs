@@ -54,8 +54,15 @@ impl Peer {
     /// # Errors
     /// If it does not start.
     pub fn victoria_metrics(folder: &Path) -> anyhow::Result<Self> {
+        Self::victoria_metrics_at(folder, free_port()?)
+    }
+
+    /// The same on a given port.
+    ///
+    /// # Errors
+    /// If it does not start.
+    pub fn victoria_metrics_at(folder: &Path, port: u16) -> anyhow::Result<Self> {
         std::fs::create_dir_all(folder)?;
-        let port = free_port()?;
         let mut command = Command::new("victoria-metrics");
         command.arg(format!("-storageDataPath={}", folder.join("storage").display()));
         command.arg(format!("-httpListenAddr=127.0.0.1:{port}"));

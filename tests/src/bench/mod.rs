@@ -3,6 +3,7 @@
 pub mod footprint;
 pub mod process;
 pub mod promql;
+pub mod remote;
 
 use serde::Serialize;
 use std::collections::BTreeMap;

@@ -1,7 +1,7 @@
 //! `cargo bench-skerry NAME`: measures, beside a peer in the same run, and says which limits are met.
 
 use clap::{Parser, Subcommand};
-use skerry_tests::bench::{Report, footprint, promql};
+use skerry_tests::bench::{Report, footprint, promql, remote};
 use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -26,6 +26,8 @@ enum Name {
     Footprint,
     /// PromQL at the centre over a day of 500 series, beside Prometheus.
     Promql,
+    /// Remote write in and out at the centre, beside VictoriaMetrics.
+    Remote,
 }
 
 fn main() -> ExitCode {
@@ -38,6 +40,7 @@ fn main() -> ExitCode {
     let outcome = match args.name {
         Name::Footprint => footprint::run(Duration::from_secs(if args.short { 60 } else { 600 }), &say),
         Name::Promql => promql::run(if args.short { 2 } else { 24 }, &say),
+        Name::Remote => remote::run(if args.short { 50 } else { 500 }, &say),
     };
     match outcome.and_then(|report| print(&report, args.json)) {
         Ok(()) => ExitCode::SUCCESS,
