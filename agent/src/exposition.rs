@@ -44,7 +44,7 @@ pub fn write(observations: &[Observation], format: Format) -> String {
         let _ = writeln!(text, "# HELP {family} {}", escaped(&meta.help, format == Format::OpenMetrics));
         let _ = writeln!(text, "# TYPE {family} {kind}");
         for observation in members {
-            line(&mut text, name, observation);
+            line(&mut text, observation);
         }
     }
     if format == Format::OpenMetrics {
@@ -64,14 +64,16 @@ fn family(name: &str, kind: MetricKind, format: Format) -> (&str, &'static str) 
             name.strip_suffix("_total").map_or((name, "unknown"), |family| (family, "counter"))
         }
         (Format::OpenMetrics, MetricKind::Untyped) => (name, "unknown"),
-        // Written by hand nowhere: their families have several names, which one observation does not tell.
+        (_, MetricKind::Histogram | MetricKind::Summary) => (name, kind.as_str()),
+        // OpenMetrics' own types are read from nowhere but scraped targets, which are not shown here.
         (Format::Prometheus, _) => (name, "untyped"),
         (Format::OpenMetrics, _) => (name, "unknown"),
     }
 }
 
-fn line(text: &mut String, name: &str, observation: &Observation) {
-    text.push_str(name);
+fn line(text: &mut String, observation: &Observation) {
+    // A histogram's series have other names than the histogram.
+    text.push_str(observation.labels.metric());
     let mut separator = '{';
     for (label, value) in observation.labels.iter().filter(|(label, _)| *label != "__name__") {
         let _ = write!(text, "{separator}{label}=\"{}\"", escaped(value, true));

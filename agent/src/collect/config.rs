@@ -3,9 +3,10 @@
 use regex::Regex;
 use serde::{Deserialize, Serialize};
 use skerry_model::Span;
+use std::path::PathBuf;
 
 /// Every collector.
-pub const COLLECTORS: [&str; 42] = [
+pub const COLLECTORS: [&str; 47] = [
     "arp",
     "bonding",
     "btrfs",
@@ -14,17 +15,21 @@ pub const COLLECTORS: [&str; 42] = [
     "containers",
     "cpu",
     "cpufreq",
+    "devfreq",
     "diskstats",
     "dmi",
+    "drm",
     "edac",
     "entropy",
     "filefd",
     "filesystem",
+    "gpu",
     "hwmon",
     "ipvs",
     "loadavg",
     "mdadm",
     "meminfo",
+    "mmc",
     "netclass",
     "netdev",
     "netstat",
@@ -41,6 +46,7 @@ pub const COLLECTORS: [&str; 42] = [
     "sockstat",
     "softnet",
     "stat",
+    "textfile",
     "thermal_zone",
     "time",
     "timex",
@@ -60,16 +66,20 @@ pub struct Config {
     pub disable: Vec<String>,
     /// Mount points whose file systems are left out.
     pub filesystem_mount_points_exclude: String,
-    /// File system types that are left out. Network file systems are among them, because reading a server that hangs
-    /// would hold up the round for ever.
+    /// File system types that are left out.
     pub filesystem_types_exclude: String,
     /// Block devices that are left out.
     pub diskstats_devices_exclude: String,
+    /// Folder of other programs' `*.prom` files; empty for none.
+    pub textfile_directory: PathBuf,
 }
 
 const MOUNTS: &str = r"^/(dev|proc|run/credentials/.+|sys|var/lib/docker/.+|var/lib/containers/storage/.+)($|/)";
-const TYPES: &str = "^(9p|afs|autofs|binfmt_misc|bpf|ceph|cgroup2?|cifs|configfs|debugfs|devpts|devtmpfs|fuse\\.sshfs|fusectl|glusterfs|hugetlbfs|iso9660|mqueue|nfs4?|nsfs|overlay|proc|procfs|pstore|rpc_pipefs|securityfs|selinuxfs|smb3|squashfs|sysfs|tracefs)$";
+const TYPES: &str = "^(autofs|binfmt_misc|bpf|cgroup2?|configfs|debugfs|devpts|devtmpfs|fusectl|hugetlbfs|iso9660|mqueue|nsfs|overlay|proc|procfs|pstore|rpc_pipefs|securityfs|selinuxfs|squashfs|sysfs|tracefs)$";
 const DEVICES: &str = "^(ram|loop|fd|(h|s|v|xv)d[a-z]|nvme[0-9]+n[0-9]+p)[0-9]+$";
+
+/// Where Debian's packages of such programs put their files.
+const TEXTFILES: &str = "/var/lib/prometheus/node-exporter";
 
 impl Default for Config {
     fn default() -> Self {
@@ -79,6 +89,7 @@ impl Default for Config {
             filesystem_mount_points_exclude: MOUNTS.into(),
             filesystem_types_exclude: TYPES.into(),
             diskstats_devices_exclude: DEVICES.into(),
+            textfile_directory: TEXTFILES.into(),
         }
     }
 }
@@ -88,8 +99,13 @@ pub const REFERENCE: &[(&str, &str, &str)] = &[
     ("interval", "15s", "time between two rounds of collection; 1s to 1h"),
     ("disable", "[]", "collectors that do not run, by name"),
     ("filesystem_mount_points_exclude", "node_exporter's", "regular expression of mount points that are left out"),
-    ("filesystem_types_exclude", "node_exporter's, and network types", "regular expression of types that are left out"),
+    ("filesystem_types_exclude", "node_exporter's", "regular expression of types that are left out"),
     ("diskstats_devices_exclude", "node_exporter's", "regular expression of block devices that are left out"),
+    (
+        "textfile_directory",
+        "/var/lib/prometheus/node-exporter",
+        "folder of other programs' metrics, files *.prom in the text format; empty for none",
+    ),
 ];
 
 /// A setting that cannot be used.
@@ -127,6 +143,11 @@ impl Config {
         for name in self.disable.iter().filter(|name| !COLLECTORS.contains(&name.as_str())) {
             let expected = format!("{name:?} is no collector: one of {} is expected", COLLECTORS.join(", "));
             faults.push(Fault { key: "disable", expected });
+        }
+        if !self.textfile_directory.is_absolute() && !self.textfile_directory.as_os_str().is_empty() {
+            let shown = self.textfile_directory.display();
+            let expected = format!("{shown} is not absolute: a path that begins with / is expected, or nothing");
+            faults.push(Fault { key: "textfile_directory", expected });
         }
         let mut compile = |key, text: &str| match Regex::new(text) {
             Ok(regex) => Some(regex),

@@ -18,7 +18,7 @@ static GUEST: MetricMeta =
 pub(super) struct Cpu;
 
 impl Collect for Cpu {
-    fn collect(&mut self, round: &Round<'_>, sink: &mut Sink) -> Result<(), CollectError> {
+    fn collect(&mut self, round: &Round, sink: &mut Sink) -> Result<(), CollectError> {
         let text = Text::read(round.roots.proc.join("stat"))?;
         let mut rows = Vec::new();
         for line in text.content.lines() {
@@ -59,7 +59,7 @@ static STAT: [(&str, MetricMeta); 6] = [
 pub(super) struct Stat;
 
 impl Collect for Stat {
-    fn collect(&mut self, round: &Round<'_>, sink: &mut Sink) -> Result<(), CollectError> {
+    fn collect(&mut self, round: &Round, sink: &mut Sink) -> Result<(), CollectError> {
         let text = Text::read(round.roots.proc.join("stat"))?;
         for (key, meta) in &STAT {
             for line in text.content.lines() {
@@ -86,7 +86,7 @@ const NANOS: [f64; 3] = [1e9, 1e9, 1.0];
 pub(super) struct Schedstat;
 
 impl Collect for Schedstat {
-    fn collect(&mut self, round: &Round<'_>, sink: &mut Sink) -> Result<(), CollectError> {
+    fn collect(&mut self, round: &Round, sink: &mut Sink) -> Result<(), CollectError> {
         let Some(text) = Text::optional(round.roots.proc.join("schedstat"))? else { return Ok(()) };
         let mut rows = Vec::new();
         for line in text.content.lines() {

@@ -42,7 +42,7 @@ pub(super) struct Disks {
 }
 
 impl Collect for Disks {
-    fn collect(&mut self, round: &Round<'_>, sink: &mut Sink) -> Result<(), CollectError> {
+    fn collect(&mut self, round: &Round, sink: &mut Sink) -> Result<(), CollectError> {
         let text = Text::read(round.roots.proc.join("diskstats"))?;
         let (mut rows, mut known) = (Vec::new(), Rows::default());
         for line in text.content.lines() {

@@ -1,11 +1,22 @@
 //! Space and inodes of mounted file systems.
+//!
+//! A server of a network file system that is gone makes the asking hang for ever. Each mount is asked with a limit; one
+//! that is stuck is skipped, with its error shown, until it answers.
 
+use super::patience::{Answer, Late, Patient};
 use super::sink::gauge;
 use super::source::{CollectError, Text};
 use super::{Collect, Round, Sink};
 use regex::Regex;
 use skerry_model::MetricMeta;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
+
+/// How long a mount may take to answer.
+const MOUNT_WAIT: Duration = Duration::from_secs(2);
+/// Most mounts that may be stuck at a time: each keeps a thread. Past it new ones are not asked.
+const STUCK_MAX: usize = 16;
 
 static METAS: [MetricMeta; 7] = [
     gauge("node_filesystem_avail_bytes", "Filesystem space available to non-root users in bytes."),
@@ -19,8 +30,59 @@ static METAS: [MetricMeta; 7] = [
 
 /// File systems but those excluded.
 pub(super) struct Filesystems {
-    pub(super) mounts: Regex,
-    pub(super) types: Regex,
+    mounts: Regex,
+    types: Regex,
+    thread: Patient<PathBuf, Option<Space>>,
+    stuck: BTreeMap<PathBuf, Late<Option<Space>>>,
+}
+
+/// What a file system tells of itself: bytes, and files.
+struct Space {
+    available: f64,
+    free: f64,
+    size: f64,
+    files: f64,
+    files_free: f64,
+}
+
+impl Filesystems {
+    pub(super) const fn new(mounts: Regex, types: Regex) -> Self {
+        Self { mounts, types, thread: Patient::new(ask), stuck: BTreeMap::new() }
+    }
+
+    /// Asks a mount that is not stuck.
+    fn space(&mut self, path: PathBuf) -> Option<Space> {
+        if let Some(late) = self.stuck.get(&path) {
+            let answer = late.poll()?;
+            self.stuck.remove(&path);
+            tracing::info!(mount = %path.display(), "file system answers again");
+            return answer;
+        }
+        if self.stuck.len() >= STUCK_MAX {
+            return None;
+        }
+        match self.thread.ask(path.clone(), MOUNT_WAIT) {
+            Answer::Done(answer) => answer,
+            Answer::Late(late) => {
+                tracing::warn!(mount = %path.display(), "file system does not answer; it is skipped until it does");
+                self.stuck.insert(path, late);
+                None
+            }
+            Answer::Gone => None,
+        }
+    }
+}
+
+fn ask(path: PathBuf) -> Option<Space> {
+    let stat = rustix::fs::statvfs(&path).ok()?;
+    let unit = stat.f_frsize as f64;
+    Some(Space {
+        available: stat.f_bavail as f64 * unit,
+        free: stat.f_bfree as f64 * unit,
+        size: stat.f_blocks as f64 * unit,
+        files: stat.f_files as f64,
+        files_free: stat.f_ffree as f64,
+    })
 }
 
 struct Mount {
@@ -31,7 +93,7 @@ struct Mount {
 }
 
 impl Collect for Filesystems {
-    fn collect(&mut self, round: &Round<'_>, sink: &mut Sink) -> Result<(), CollectError> {
+    fn collect(&mut self, round: &Round, sink: &mut Sink) -> Result<(), CollectError> {
         // The first process sees the host's mounts also where the agent has a namespace of its own.
         let text = match Text::read(round.roots.proc.join("1/mounts")) {
             Ok(text) => text,
@@ -50,20 +112,17 @@ impl Collect for Filesystems {
             }
             let is_readonly = words.next().unwrap_or_default().split(',').any(|option| option == "ro");
             let path: PathBuf = round.roots.rootfs.join(point.trim_start_matches('/'));
-            let values = match rustix::fs::statvfs(&path) {
-                Ok(stat) => {
-                    let unit = stat.f_frsize as f64;
-                    [
-                        Some(stat.f_bavail as f64 * unit),
-                        Some(0.0),
-                        Some(stat.f_files as f64),
-                        Some(stat.f_ffree as f64),
-                        Some(stat.f_bfree as f64 * unit),
-                        Some(f64::from(u8::from(is_readonly))),
-                        Some(stat.f_blocks as f64 * unit),
-                    ]
-                }
-                Err(_) => [None, Some(1.0), None, None, None, None, None],
+            let values = match self.space(path) {
+                Some(space) => [
+                    Some(space.available),
+                    Some(0.0),
+                    Some(space.files),
+                    Some(space.files_free),
+                    Some(space.free),
+                    Some(f64::from(u8::from(is_readonly))),
+                    Some(space.size),
+                ],
+                None => [None, Some(1.0), None, None, None, None, None],
             };
             rows.push(Mount { device, point, fs_type: fs_type.to_owned(), values });
         }

@@ -36,7 +36,7 @@ static PACKAGE_THROTTLES: MetricMeta =
 pub(super) struct CpuFrequency;
 
 impl Collect for CpuFrequency {
-    fn collect(&mut self, round: &Round<'_>, sink: &mut Sink) -> Result<(), CollectError> {
+    fn collect(&mut self, round: &Round, sink: &mut Sink) -> Result<(), CollectError> {
         let rows = processors(round)?;
         let labels = |row: &(String, PathBuf)| vec![("cpu", row.0.clone())];
         let value = |row: &(String, PathBuf), column: usize| {
@@ -49,7 +49,7 @@ impl Collect for CpuFrequency {
 }
 
 /// How often cores and packages were slowed down. Threads of a core tell the same number, so one of each is asked.
-pub(super) fn throttles(round: &Round<'_>, sink: &mut Sink) -> Result<(), CollectError> {
+pub(super) fn throttles(round: &Round, sink: &mut Sink) -> Result<(), CollectError> {
     let (mut cores, mut packages) = (BTreeMap::new(), BTreeMap::new());
     for (_, path) in processors(round)? {
         let Some(package) = word_at(path.join("topology/physical_package_id")) else { continue };
@@ -72,7 +72,7 @@ pub(super) fn throttles(round: &Round<'_>, sink: &mut Sink) -> Result<(), Collec
 }
 
 /// The processors' numbers and folders.
-fn processors(round: &Round<'_>) -> Result<Vec<(String, PathBuf)>, CollectError> {
+fn processors(round: &Round) -> Result<Vec<(String, PathBuf)>, CollectError> {
     let folders = entries(&round.roots.sys.join("devices/system/cpu"))?;
     let number = |path: PathBuf| {
         let name = file_name(&path);

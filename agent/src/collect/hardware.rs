@@ -37,7 +37,7 @@ const DMI_FILES: [&str; 20] = [
 pub(super) struct Dmi;
 
 impl Collect for Dmi {
-    fn collect(&mut self, round: &Round<'_>, sink: &mut Sink) -> Result<(), CollectError> {
+    fn collect(&mut self, round: &Round, sink: &mut Sink) -> Result<(), CollectError> {
         let folder = round.roots.sys.join("class/dmi/id");
         let label = |file: &'static str| if file == "sys_vendor" { "system_vendor" } else { file };
         let found: Vec<(&str, String)> =
@@ -56,7 +56,7 @@ static NVME: MetricMeta = gauge("node_nvme_info", "Non-numeric data from /sys/cl
 pub(super) struct Nvme;
 
 impl Collect for Nvme {
-    fn collect(&mut self, round: &Round<'_>, sink: &mut Sink) -> Result<(), CollectError> {
+    fn collect(&mut self, round: &Round, sink: &mut Sink) -> Result<(), CollectError> {
         for path in entries(&round.roots.sys.join("class/nvme"))? {
             let of = |file: &str| word_at(path.join(file)).unwrap_or_default();
             let (firmware, model, serial, state) = (of("firmware_rev"), of("model"), of("serial"), of("state"));
@@ -86,7 +86,7 @@ static ROW_UNCORRECTABLE: MetricMeta =
 pub(super) struct Edac;
 
 impl Collect for Edac {
-    fn collect(&mut self, round: &Round<'_>, sink: &mut Sink) -> Result<(), CollectError> {
+    fn collect(&mut self, round: &Round, sink: &mut Sink) -> Result<(), CollectError> {
         let mut rows = Rows::default();
         for path in entries(&round.roots.sys.join("devices/system/edac/mc"))? {
             let name = file_name(&path);
@@ -126,7 +126,7 @@ static CONFIGURED: MetricMeta = gauge("node_selinux_config_mode", "Configured SE
 pub(super) struct Selinux;
 
 impl Collect for Selinux {
-    fn collect(&mut self, round: &Round<'_>, sink: &mut Sink) -> Result<(), CollectError> {
+    fn collect(&mut self, round: &Round, sink: &mut Sink) -> Result<(), CollectError> {
         let enforce = number_at(round.roots.sys.join("fs/selinux/enforce"));
         if let Some(mode) = enforce {
             let text = Text::optional(round.roots.rootfs.join("etc/selinux/config"))?;

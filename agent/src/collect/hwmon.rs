@@ -41,7 +41,7 @@ pub(super) struct Hwmon {
 type Sensors = BTreeMap<(&'static str, u32), BTreeMap<String, String>>;
 
 impl Collect for Hwmon {
-    fn collect(&mut self, round: &Round<'_>, sink: &mut Sink) -> Result<(), CollectError> {
+    fn collect(&mut self, round: &Round, sink: &mut Sink) -> Result<(), CollectError> {
         let mut rows = Rows::default();
         for path in entries(&round.roots.sys.join("class/hwmon"))? {
             if !path.is_dir() {

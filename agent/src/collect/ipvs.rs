@@ -31,7 +31,7 @@ pub(super) struct Ipvs;
 type Backend = [String; 6];
 
 impl Collect for Ipvs {
-    fn collect(&mut self, round: &Round<'_>, sink: &mut Sink) -> Result<(), CollectError> {
+    fn collect(&mut self, round: &Round, sink: &mut Sink) -> Result<(), CollectError> {
         let net = round.roots.proc.join("self/net");
         if let Some(text) = Text::optional(net.join("ip_vs_stats"))? {
             // Two lines of names are above the sums.

@@ -84,7 +84,7 @@ static MEMINFO: [(&str, MetricMeta); 68] = [
 pub(super) struct Meminfo;
 
 impl Collect for Meminfo {
-    fn collect(&mut self, round: &Round<'_>, sink: &mut Sink) -> Result<(), CollectError> {
+    fn collect(&mut self, round: &Round, sink: &mut Sink) -> Result<(), CollectError> {
         let text = Text::read(round.roots.proc.join("meminfo"))?;
         for line in text.content.lines() {
             let (name, rest) = line.split_once(':').ok_or_else(|| text.fault(line, "NAME: NUMBER [kB]"))?;
@@ -117,7 +117,7 @@ static VMSTAT: [(&str, MetricMeta); 7] = [
 pub(super) struct Vmstat;
 
 impl Collect for Vmstat {
-    fn collect(&mut self, round: &Round<'_>, sink: &mut Sink) -> Result<(), CollectError> {
+    fn collect(&mut self, round: &Round, sink: &mut Sink) -> Result<(), CollectError> {
         let text = Text::read(round.roots.proc.join("vmstat"))?;
         for line in text.content.lines() {
             let mut words = line.split_ascii_whitespace();

@@ -52,7 +52,7 @@ static INFO: MetricMeta =
 pub(super) struct Netclass;
 
 impl Collect for Netclass {
-    fn collect(&mut self, round: &Round<'_>, sink: &mut Sink) -> Result<(), CollectError> {
+    fn collect(&mut self, round: &Round, sink: &mut Sink) -> Result<(), CollectError> {
         let folders = entries(&round.roots.sys.join("class/net"))?;
         // A driver may refuse any of these files, as one does for the speed of an interface that is down.
         let rows: Vec<_> = folders.iter().filter(|path| path.is_dir()).map(|path| (path, file_name(path))).collect();

@@ -57,7 +57,7 @@ const PREFIX: &str = "node_netstat_";
 pub(super) struct Netstat;
 
 impl Collect for Netstat {
-    fn collect(&mut self, round: &Round<'_>, sink: &mut Sink) -> Result<(), CollectError> {
+    fn collect(&mut self, round: &Round, sink: &mut Sink) -> Result<(), CollectError> {
         let mut values: HashMap<String, f64> = HashMap::new();
         let net = round.roots.proc.join("self/net");
         for file in ["netstat", "snmp"] {

@@ -29,7 +29,7 @@ static METAS: [MetricMeta; 16] = [
 pub(super) struct Devices;
 
 impl Collect for Devices {
-    fn collect(&mut self, round: &Round<'_>, sink: &mut Sink) -> Result<(), CollectError> {
+    fn collect(&mut self, round: &Round, sink: &mut Sink) -> Result<(), CollectError> {
         // Behind `self`, because `net` alone is the namespace of whatever thread reads it.
         let text = Text::read(round.roots.proc.join("self/net/dev"))?;
         let mut rows = Vec::new();

@@ -191,7 +191,7 @@ impl<'a> Line<'a> {
 pub(super) struct Nfs;
 
 impl Collect for Nfs {
-    fn collect(&mut self, round: &Round<'_>, sink: &mut Sink) -> Result<(), CollectError> {
+    fn collect(&mut self, round: &Round, sink: &mut Sink) -> Result<(), CollectError> {
         let Some(text) = Text::optional(round.roots.proc.join("self/net/rpc/nfs"))? else { return Ok(()) };
         let mut rows = Rows::default();
         for (name, line) in Line::all(&text) {
@@ -267,7 +267,7 @@ static SERVER_REQUESTS: MetricMeta =
 pub(super) struct Nfsd;
 
 impl Collect for Nfsd {
-    fn collect(&mut self, round: &Round<'_>, sink: &mut Sink) -> Result<(), CollectError> {
+    fn collect(&mut self, round: &Round, sink: &mut Sink) -> Result<(), CollectError> {
         let Some(text) = Text::optional(round.roots.proc.join("self/net/rpc/nfsd"))? else { return Ok(()) };
         let mut rows = Rows::default();
         for (name, line) in Line::all(&text) {

@@ -84,7 +84,7 @@ pub(super) struct PowerSupplies {
 }
 
 impl Collect for PowerSupplies {
-    fn collect(&mut self, round: &Round<'_>, sink: &mut Sink) -> Result<(), CollectError> {
+    fn collect(&mut self, round: &Round, sink: &mut Sink) -> Result<(), CollectError> {
         let mut rows = Rows::default();
         for path in entries(&round.roots.sys.join("class/power_supply"))? {
             let supply = file_name(&path);
@@ -114,7 +114,7 @@ pub(super) struct Rapl {
 }
 
 impl Collect for Rapl {
-    fn collect(&mut self, round: &Round<'_>, sink: &mut Sink) -> Result<(), CollectError> {
+    fn collect(&mut self, round: &Round, sink: &mut Sink) -> Result<(), CollectError> {
         let mut rows = Rows::default();
         let mut used: HashMap<String, usize> = HashMap::new();
         for path in entries(&round.roots.sys.join("class/powercap"))? {

@@ -55,7 +55,7 @@ static METAS: [(&str, &str, MetricMeta); 5] = [
 pub(super) struct Pressure;
 
 impl Collect for Pressure {
-    fn collect(&mut self, round: &Round<'_>, sink: &mut Sink) -> Result<(), CollectError> {
+    fn collect(&mut self, round: &Round, sink: &mut Sink) -> Result<(), CollectError> {
         for (file, kind, meta) in &METAS {
             let Some(text) = Text::optional(round.roots.proc.join("pressure").join(file))? else { continue };
             let Some(line) = text.content.lines().find(|line| line.starts_with(kind)) else { continue };

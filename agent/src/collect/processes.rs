@@ -16,7 +16,7 @@ static THREADS: MetricMeta = gauge("node_processes_threads", "Allocated threads 
 pub(super) struct Processes;
 
 impl Collect for Processes {
-    fn collect(&mut self, round: &Round<'_>, sink: &mut Sink) -> Result<(), CollectError> {
+    fn collect(&mut self, round: &Round, sink: &mut Sink) -> Result<(), CollectError> {
         let (mut pids, mut threads, mut states) = (0u32, 0.0, BTreeMap::<String, u32>::new());
         for path in entries(&round.roots.proc)? {
             if !file_name(&path).bytes().all(|b| b.is_ascii_digit()) {

@@ -16,7 +16,7 @@ const STATES: [&str; 5] = ["active", "check", "inactive", "recovering", "resync"
 pub(super) struct Mdadm;
 
 impl Collect for Mdadm {
-    fn collect(&mut self, round: &Round<'_>, sink: &mut Sink) -> Result<(), CollectError> {
+    fn collect(&mut self, round: &Round, sink: &mut Sink) -> Result<(), CollectError> {
         let Some(text) = Text::optional(round.roots.proc.join("mdstat"))? else { return Ok(()) };
         let mut rows = Rows::default();
         let lines: Vec<&str> = text.content.lines().collect();
@@ -125,7 +125,7 @@ static ACTIVE: MetricMeta = gauge("node_bonding_active", "Number of active slave
 pub(super) struct Bonding;
 
 impl Collect for Bonding {
-    fn collect(&mut self, round: &Round<'_>, sink: &mut Sink) -> Result<(), CollectError> {
+    fn collect(&mut self, round: &Round, sink: &mut Sink) -> Result<(), CollectError> {
         let net = round.roots.sys.join("class/net");
         let masters = word_at(net.join("bonding_masters")).unwrap_or_default();
         let mut rows = Rows::default();

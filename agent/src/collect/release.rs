@@ -38,7 +38,7 @@ const KEYS: [&str; 12] = [
 pub(super) struct OsRelease;
 
 impl Collect for OsRelease {
-    fn collect(&mut self, round: &Round<'_>, sink: &mut Sink) -> Result<(), CollectError> {
+    fn collect(&mut self, round: &Round, sink: &mut Sink) -> Result<(), CollectError> {
         let first = Text::optional(round.roots.rootfs.join("etc/os-release"))?;
         let text = match first {
             Some(text) => Some(text),
@@ -68,7 +68,7 @@ impl Collect for OsRelease {
 pub(super) struct ClockSources;
 
 impl Collect for ClockSources {
-    fn collect(&mut self, round: &Round<'_>, sink: &mut Sink) -> Result<(), CollectError> {
+    fn collect(&mut self, round: &Round, sink: &mut Sink) -> Result<(), CollectError> {
         for (meta, file) in [(&AVAILABLE, "available_clocksource"), (&CURRENT, "current_clocksource")] {
             for folder in entries(&round.roots.sys.join("devices/system/clocksource"))? {
                 let name = file_name(&folder);

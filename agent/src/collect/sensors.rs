@@ -18,7 +18,7 @@ const STATES: [&str; 2] = ["cur_state", "max_state"];
 pub(super) struct ThermalZones;
 
 impl Collect for ThermalZones {
-    fn collect(&mut self, round: &Round<'_>, sink: &mut Sink) -> Result<(), CollectError> {
+    fn collect(&mut self, round: &Round, sink: &mut Sink) -> Result<(), CollectError> {
         let mut devices = Vec::new();
         for path in entries(&round.roots.sys.join("class/thermal"))? {
             let name = file_name(&path);

@@ -1,7 +1,7 @@
 //! Where collectors put their values.
 
 use skerry_model::{Labels, LabelsBuilder, Meta, MetricKind, MetricMeta, Observation};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Most metas that [`Metas`] holds: what a machine's sensors and file systems call for is a tenth of it.
@@ -38,6 +38,11 @@ impl Metas {
         }
         meta.into()
     }
+
+    /// Lets go of a meta, so that the next one of its name may have another type.
+    pub(super) fn forget(&mut self, name: &str) {
+        self.0.remove(name);
+    }
 }
 
 /// Values that come in the order of things and leave in the order of metrics.
@@ -69,14 +74,17 @@ impl Rows {
 
 /// The values of one round.
 #[derive(Debug, Default)]
-pub(super) struct Sink(Vec<Observation>);
+pub(super) struct Sink {
+    observations: Vec<Observation>,
+    problems: Vec<String>,
+}
 
 impl Sink {
     /// Adds a value with these labels besides the metric's name.
     pub(super) fn push(&mut self, meta: impl Into<Meta>, labels: &[(&str, &str)], value: f64) {
         let meta = meta.into();
         let builder = labels.iter().fold(LabelsBuilder::metric(&meta.name), |b, (name, value)| b.label(name, *value));
-        self.0.push(Observation { meta, labels: builder.build(), value });
+        self.observations.push(Observation { meta, labels: builder.build(), value });
     }
 
     /// Adds one value per thing for each metric in turn, so that a metric's observations are adjacent: `rows` are the
@@ -98,17 +106,30 @@ impl Sink {
         }
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.0.len()
+    /// Adds values that are observations already.
+    pub(super) fn extend(&mut self, observations: Vec<Observation>) {
+        self.observations.extend(observations);
     }
 
-    pub(super) fn truncate(&mut self, len: usize) {
-        self.0.truncate(len);
+    /// Says what was left out of values that count otherwise.
+    pub(super) fn problem(&mut self, problem: String) {
+        self.problems.push(problem);
+    }
+
+    /// What was said with [`Self::problem`].
+    pub(super) fn problems(&self) -> &[String] {
+        &self.problems
+    }
+
+    /// The names of the metrics so far.
+    pub(super) fn names(&self) -> BTreeSet<String> {
+        self.observations.iter().map(|observation| observation.meta.name.to_string()).collect()
     }
 
     /// The values; of a label set that stands twice only the first, since a kernel may list a device twice.
     pub(super) fn into_observations(self) -> Vec<Observation> {
-        let mut seen: std::collections::HashSet<Labels> = std::collections::HashSet::with_capacity(self.0.len());
-        self.0.into_iter().filter(|observation| seen.insert(observation.labels.clone())).collect()
+        let mut seen: std::collections::HashSet<Labels> =
+            std::collections::HashSet::with_capacity(self.observations.len());
+        self.observations.into_iter().filter(|observation| seen.insert(observation.labels.clone())).collect()
     }
 }

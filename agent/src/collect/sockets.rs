@@ -85,7 +85,7 @@ static CONNTRACK_STAT: [(&str, MetricMeta); 8] = [
 pub(super) struct Sockstat;
 
 impl Collect for Sockstat {
-    fn collect(&mut self, round: &Round<'_>, sink: &mut Sink) -> Result<(), CollectError> {
+    fn collect(&mut self, round: &Round, sink: &mut Sink) -> Result<(), CollectError> {
         #[expect(clippy::cast_precision_loss, reason = "a page size")]
         let page = rustix::param::page_size() as f64;
         let mut values: BTreeMap<String, f64> = BTreeMap::new();
@@ -122,7 +122,7 @@ impl Collect for Sockstat {
 pub(super) struct Softnet;
 
 impl Collect for Softnet {
-    fn collect(&mut self, round: &Round<'_>, sink: &mut Sink) -> Result<(), CollectError> {
+    fn collect(&mut self, round: &Round, sink: &mut Sink) -> Result<(), CollectError> {
         let text = Text::read(round.roots.proc.join("self/net/softnet_stat"))?;
         let mut rows = Vec::new();
         for (cpu, line) in text.content.lines().enumerate() {
@@ -143,7 +143,7 @@ impl Collect for Softnet {
 pub(super) struct Arp;
 
 impl Collect for Arp {
-    fn collect(&mut self, round: &Round<'_>, sink: &mut Sink) -> Result<(), CollectError> {
+    fn collect(&mut self, round: &Round, sink: &mut Sink) -> Result<(), CollectError> {
         let text = Text::read(round.roots.proc.join("self/net/arp"))?;
         let mut devices: BTreeMap<&str, f64> = BTreeMap::new();
         for line in text.content.lines().skip(1) {
@@ -161,7 +161,7 @@ impl Collect for Arp {
 pub(super) struct UdpQueues;
 
 impl Collect for UdpQueues {
-    fn collect(&mut self, round: &Round<'_>, sink: &mut Sink) -> Result<(), CollectError> {
+    fn collect(&mut self, round: &Round, sink: &mut Sink) -> Result<(), CollectError> {
         for (file, ip) in [("udp", "v4"), ("udp6", "v6")] {
             let Some(text) = Text::optional(round.roots.proc.join("self/net").join(file))? else { continue };
             let (mut sent, mut received) = (0.0, 0.0);
@@ -185,7 +185,7 @@ impl Collect for UdpQueues {
 pub(super) struct Conntrack;
 
 impl Collect for Conntrack {
-    fn collect(&mut self, round: &Round<'_>, sink: &mut Sink) -> Result<(), CollectError> {
+    fn collect(&mut self, round: &Round, sink: &mut Sink) -> Result<(), CollectError> {
         for (file, meta) in &CONNTRACK {
             if let Some(text) = Text::optional(round.roots.proc.join("sys/net/netfilter").join(file))? {
                 sink.push(meta, &[], text.whole()?);

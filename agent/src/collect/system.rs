@@ -16,7 +16,7 @@ static LOAD: [MetricMeta; 3] = [
 pub(super) struct LoadAverage;
 
 impl Collect for LoadAverage {
-    fn collect(&mut self, round: &Round<'_>, sink: &mut Sink) -> Result<(), CollectError> {
+    fn collect(&mut self, round: &Round, sink: &mut Sink) -> Result<(), CollectError> {
         let text = Text::read(round.roots.proc.join("loadavg"))?;
         let line = text.content.trim();
         let mut words = line.split_ascii_whitespace();
@@ -36,7 +36,7 @@ pub(super) struct Time {
 }
 
 impl Collect for Time {
-    fn collect(&mut self, _: &Round<'_>, sink: &mut Sink) -> Result<(), CollectError> {
+    fn collect(&mut self, _: &Round, sink: &mut Sink) -> Result<(), CollectError> {
         let now = self.clock.wall();
         sink.push(&TIME, &[], now.as_secs_f64());
         if let Some((name, offset)) = timex::zone(now.0.div_euclid(1000)) {
@@ -52,7 +52,7 @@ static UNAME: MetricMeta = gauge("node_uname_info", "Labeled system information 
 pub(super) struct Uname;
 
 impl Collect for Uname {
-    fn collect(&mut self, round: &Round<'_>, sink: &mut Sink) -> Result<(), CollectError> {
+    fn collect(&mut self, round: &Round, sink: &mut Sink) -> Result<(), CollectError> {
         let uname = rustix::system::uname();
         let text = |part: &std::ffi::CStr| part.to_string_lossy().into_owned();
         let domain = Text::optional(round.roots.proc.join("sys/kernel/domainname"))?;
@@ -81,7 +81,7 @@ static ENTROPY: [(&str, MetricMeta); 2] = [
 pub(super) struct Entropy;
 
 impl Collect for Entropy {
-    fn collect(&mut self, round: &Round<'_>, sink: &mut Sink) -> Result<(), CollectError> {
+    fn collect(&mut self, round: &Round, sink: &mut Sink) -> Result<(), CollectError> {
         for (file, meta) in &ENTROPY {
             if let Some(text) = Text::optional(round.roots.proc.join("sys/kernel/random").join(file))? {
                 sink.push(meta, &[], text.whole()?);
@@ -98,7 +98,7 @@ static MAXIMUM: MetricMeta = gauge("node_filefd_maximum", "File descriptor stati
 pub(super) struct FileDescriptors;
 
 impl Collect for FileDescriptors {
-    fn collect(&mut self, round: &Round<'_>, sink: &mut Sink) -> Result<(), CollectError> {
+    fn collect(&mut self, round: &Round, sink: &mut Sink) -> Result<(), CollectError> {
         let text = Text::read(round.roots.proc.join("sys/fs/file-nr"))?;
         let line = text.content.trim();
         let mut words = line.split_ascii_whitespace();

@@ -37,7 +37,7 @@ static METAS: [MetricMeta; 17] = [
 pub(super) struct Timex;
 
 impl Collect for Timex {
-    fn collect(&mut self, _: &Round<'_>, sink: &mut Sink) -> Result<(), CollectError> {
+    fn collect(&mut self, _: &Round, sink: &mut Sink) -> Result<(), CollectError> {
         let (state, clock) = match discipline() {
             Ok(read) => read,
             // A container's filter of system calls may forbid it. That is no failure that somebody could mend each time.

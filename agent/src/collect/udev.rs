@@ -22,7 +22,7 @@ static ATA: [(&str, MetricMeta); 3] = [
 ];
 
 /// Adds what is known of the device with these numbers.
-pub(super) fn describe(round: &Round<'_>, device: &str, (major, minor): (&str, &str), rows: &mut Rows) {
+pub(super) fn describe(round: &Round, device: &str, (major, minor): (&str, &str), rows: &mut Rows) {
     let text = Text::read(round.roots.rootfs.join(format!("run/udev/data/b{major}:{minor}")));
     let content = text.map(|text| text.content).unwrap_or_default();
     let known: HashMap<&str, &str> =

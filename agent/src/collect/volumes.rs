@@ -226,7 +226,7 @@ static XFS: [(&str, usize, MetricMeta); 39] = [
 pub(super) struct Xfs;
 
 impl Collect for Xfs {
-    fn collect(&mut self, round: &Round<'_>, sink: &mut Sink) -> Result<(), CollectError> {
+    fn collect(&mut self, round: &Round, sink: &mut Sink) -> Result<(), CollectError> {
         let mut rows = Rows::default();
         for path in entries(&round.roots.sys.join("fs/xfs"))? {
             // Beside the file systems there are a folder with the sum of them and one without counters.
@@ -266,7 +266,7 @@ static RATIO: MetricMeta = gauge("node_btrfs_allocation_ratio", "Data allocation
 pub(super) struct Btrfs;
 
 impl Collect for Btrfs {
-    fn collect(&mut self, round: &Round<'_>, sink: &mut Sink) -> Result<(), CollectError> {
+    fn collect(&mut self, round: &Round, sink: &mut Sink) -> Result<(), CollectError> {
         let mut rows = Rows::default();
         for path in entries(&round.roots.sys.join("fs/btrfs"))? {
             // Beside the file systems there is `features`.

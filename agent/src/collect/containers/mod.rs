@@ -67,9 +67,9 @@ impl Rows {
 }
 
 impl Collect for Containers {
-    fn collect(&mut self, round: &Round<'_>, sink: &mut Sink) -> Result<(), CollectError> {
+    fn collect(&mut self, round: &Round, sink: &mut Sink) -> Result<(), CollectError> {
         let mut rows: Vec<(Vec<(String, String)>, Row)> = Vec::new();
-        let (version, found) = cgroup::containers(round.roots)?;
+        let (version, found) = cgroup::containers(&round.roots)?;
         for container in found.into_iter().take(CONTAINERS_MAX) {
             let info = round.containers.iter().find(|info| info.id == container.id);
             let labels = labels(&container, info);
@@ -89,17 +89,17 @@ impl Collect for Containers {
 }
 
 fn measure(
-    round: &Round<'_>,
+    round: &Round,
     version: Version,
     container: &Container,
     info: Option<&ContainerInfo>,
 ) -> Result<Rows, CollectError> {
     let mut rows = Rows::default();
     match version {
-        Version::V1 => v1::read(round.roots, &container.path, &mut rows)?,
-        Version::V2 => v2::read(round.roots, &container.path, &mut rows)?,
+        Version::V1 => v1::read(&round.roots, &container.path, &mut rows)?,
+        Version::V2 => v2::read(&round.roots, &container.path, &mut rows)?,
     }
-    network::read(round.roots, version, &container.path, &mut rows)?;
+    network::read(&round.roots, version, &container.path, &mut rows)?;
     rows.push(&LAST_SEEN, round.now.as_secs_f64().floor());
     if let Some(info) = info {
         rows.maybe(&START_TIME, info.started_at.map(|at| at.as_secs_f64()));

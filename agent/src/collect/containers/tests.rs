@@ -2,6 +2,7 @@ use super::*;
 use crate::collect::source::Roots;
 use skerry_model::{Labels, UnixMillis};
 use std::path::Path;
+use std::sync::Arc;
 
 const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
@@ -110,7 +111,9 @@ fn info() -> ContainerInfo {
 
 fn collect(root: &Path, containers: &[ContainerInfo]) -> Result<Vec<(Labels, f64)>, CollectError> {
     let roots = roots(root);
-    let round = Round { roots: &roots, containers, now: UnixMillis(1_800_000_100_900) };
+    let containers = Arc::new(containers.to_vec());
+    let now = UnixMillis(1_800_000_100_900);
+    let round = Round { roots: Arc::new(roots), containers, now, taken: Arc::default() };
     let mut sink = Sink::default();
     Containers.collect(&round, &mut sink)?;
     Ok(sink.into_observations().into_iter().map(|o| (o.labels, o.value)).collect())
