@@ -19,6 +19,16 @@ const PORTS_MAX: usize = 64;
 pub(super) struct Listed {
     pub(super) id: String,
     pub(super) state: String,
+    /// For people, such as `Up 3 minutes (healthy)`.
+    status: String,
+}
+
+impl Listed {
+    /// State and health: when either changes, the container is described anew.
+    pub(super) fn condition(&self) -> String {
+        let health = ["(healthy)", "(unhealthy)", "starting)"].iter().find(|word| self.status.ends_with(**word));
+        format!("{}{}", self.state, health.unwrap_or(&""))
+    }
 }
 
 /// `GET /containers/ID/json`.
@@ -91,6 +101,16 @@ struct State {
     status: String,
     pid: u32,
     started_at: String,
+    exit_code: i32,
+    #[serde(rename = "OOMKilled")]
+    oom_killed: bool,
+    health: Option<Health>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Health {
+    status: String,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -134,6 +154,10 @@ impl Inspected {
             name: cut(name.trim_start_matches('/')),
             image: cut(&config.image),
             labels: labels.take(LABELS_MAX).map(|(label, value)| (cut(&label), cut(&value))).collect(),
+            // Without a health check Podman's is empty and Docker's may be `none`.
+            health: state.health.map(|health| cut(&health.status)).filter(|h| !h.is_empty() && h != "none"),
+            exit_code: ["exited", "dead"].contains(&state.status.as_str()).then_some(state.exit_code),
+            oom_killed: state.oom_killed,
             state: cut(&state.status),
             started_at: started.filter(|at| at.0 > 0),
             restarts: restart_count,

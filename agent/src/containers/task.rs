@@ -39,7 +39,8 @@ struct Runtime {
 }
 
 struct Known {
-    state: String,
+    /// State and health when it was described.
+    condition: String,
     /// Round in which it was described.
     round: u64,
     info: ContainerInfo,
@@ -93,16 +94,18 @@ impl Runtime {
         (self.reached, self.problem) = (true, None);
         let listed: Vec<Listed> = listed.into_iter().filter(|entry| is_id(&entry.id)).take(CONTAINERS_MAX).collect();
         self.containers.retain(|id, _| listed.iter().any(|entry| entry.id == *id));
-        for Listed { id, state } in listed {
+        for entry in listed {
+            let condition = entry.condition();
+            let Listed { id, state, .. } = entry;
             let is_fresh = self.containers.get(&id).is_some_and(|known| {
-                known.state == state && (state != "running" || round < known.round + REFRESH_ROUNDS)
+                known.condition == condition && (state != "running" || round < known.round + REFRESH_ROUNDS)
             });
             if is_fresh {
                 continue;
             }
             let path = format!("/containers/{id}/json");
             match read::<Inspected>(socket, &path, INSPECT_BYTES_MAX).await.map(|answer| answer.into_info(&id)) {
-                Ok(Some(info)) => drop(self.containers.insert(id, Known { state, round, info })),
+                Ok(Some(info)) => drop(self.containers.insert(id, Known { condition, round, info })),
                 Ok(None) => tracing::debug!(container = id, "the runtime described another container"),
                 // Gone since the list was made, most likely; the next round tells.
                 Err(problem) => tracing::debug!(container = id, problem, "container could not be described"),

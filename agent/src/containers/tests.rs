@@ -16,7 +16,7 @@ const OTHER: &str = "ffff456789abcdef0123456789abcdef0123456789abcdef0123456789a
 fn inspected() -> String {
     format!(
         r#"{{"Id":"{ID}","Name":"/web-1","RestartCount":2,"LogPath":"/var/lib/docker/x-json.log",
-        "State":{{"Status":"running","Pid":42,"StartedAt":"2026-11-21T04:00:00.5Z"}},
+        "State":{{"Status":"running","Pid":42,"ExitCode":0,"OOMKilled":false,"Health":{{"Status":"healthy"}},"StartedAt":"2026-11-21T04:00:00.5Z"}},
         "Config":{{"Image":"nginx:1","Labels":{{"a":"b"}}}},"HostConfig":{{"LogConfig":{{"Type":"json-file"}}}},"New":1}}"#
     )
 }
@@ -60,6 +60,9 @@ async fn containers_are_described_and_odd_ones_left_out() {
         image: "nginx:1".into(),
         labels: [("a".to_owned(), "b".to_owned())].into(),
         state: "running".into(),
+        health: Some("healthy".into()),
+        exit_code: None,
+        oom_killed: false,
         started_at: Some(UnixMillis(1_795_233_600_500)),
         restarts: 2,
         pid: Some(42),

@@ -16,6 +16,12 @@ pub struct ContainerInfo {
     pub labels: BTreeMap<String, String>,
     /// State in the runtime's words: `running`, `exited`, `paused`, …
     pub state: String,
+    /// Outcome of its health check, where it has one: `starting`, `healthy` or `unhealthy`.
+    pub health: Option<String>,
+    /// Exit code, of a container that has ended.
+    pub exit_code: Option<i32>,
+    /// Whether it ended because it was killed for want of memory.
+    pub oom_killed: bool,
     /// When it was started last.
     pub started_at: Option<UnixMillis>,
     /// How often the runtime has restarted it.

@@ -92,8 +92,12 @@ fn container_id(name: &str) -> Option<&str> {
     let name = name.strip_suffix(".scope").unwrap_or(name);
     let id = name.rsplit('-').next().unwrap_or(name);
     // `libpod-conmon-ID.scope` holds the container's monitor, not the container.
-    let is_id = id.len() == 64 && id.bytes().all(|b| b.is_ascii_hexdigit());
-    (is_id && !name.contains("conmon")).then_some(id)
+    (is_id(id) && !name.contains("conmon")).then_some(id)
+}
+
+/// Whether a text is a container's id: 64 hex digits.
+pub(super) fn is_id(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
 #[cfg(test)]

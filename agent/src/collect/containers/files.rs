@@ -1,11 +1,13 @@
 //! The small files of a cgroup. One that is absent belongs to a controller that is not there, or to a container that
 //! has just ended.
 
-use super::super::source::{CollectError, Text};
+use super::super::source::{CollectError, Text, entries};
 use std::path::PathBuf;
 
 /// Values above this stand for "no limit" in version 1, which has no word for it.
 const UNLIMITED: f64 = 9e18;
+/// Most groups below a container that are looked at for processes.
+const GROUPS_MAX: usize = 256;
 
 /// Reads a file unless its container or controller is gone.
 pub(super) fn text(folder: Option<&PathBuf>, file: &str) -> Result<Option<Text>, CollectError> {
@@ -51,9 +53,26 @@ impl Flat {
     }
 }
 
-/// How many processes a cgroup has, and the first of them.
+/// How many processes a cgroup has, and the first of them. They may all be in groups below it, as with Podman, whose
+/// containers have a group of their own there, and with containers that run systemd.
 pub(super) fn processes(folder: Option<&PathBuf>) -> Result<Option<(usize, Option<String>)>, CollectError> {
-    let Some(text) = text(folder, "cgroup.procs")? else { return Ok(None) };
-    let first = text.content.lines().next().filter(|pid| pid.bytes().all(|b| b.is_ascii_digit()));
-    Ok(Some((text.content.lines().count(), first.map(str::to_owned))))
+    if text(folder, "cgroup.procs")?.is_none() {
+        return Ok(None);
+    }
+    let (mut count, mut first, mut looked) = (0, None, 0);
+    let mut waiting: Vec<PathBuf> = folder.cloned().into_iter().collect();
+    while let Some(folder) = waiting.pop() {
+        looked += 1;
+        if looked > GROUPS_MAX {
+            break;
+        }
+        let Some(text) = text(Some(&folder), "cgroup.procs")? else { continue };
+        count += text.content.lines().count();
+        let mut pids = text.content.lines().filter(|pid| !pid.is_empty() && pid.bytes().all(|b| b.is_ascii_digit()));
+        first = first.or_else(|| pids.next().map(str::to_owned));
+        let below = entries(&folder).unwrap_or_default();
+        waiting
+            .extend(below.into_iter().rev().filter(|path| path.symlink_metadata().is_ok_and(|about| about.is_dir())));
+    }
+    Ok(Some((count, first)))
 }

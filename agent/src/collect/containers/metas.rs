@@ -36,6 +36,14 @@ pub(super) static MEMORY_FAILCNT: MetricMeta =
     counter("container_memory_failcnt", "Number of memory usage hits limits.");
 pub(super) static SPEC_MEMORY_LIMIT: MetricMeta =
     gauge("container_spec_memory_limit_bytes", "Memory limit for the container; 0 for none.");
+pub(super) static MEMORY_FAILURES: MetricMeta =
+    counter("container_memory_failures_total", "Cumulative count of memory allocation failures.");
+pub(super) static MEMORY_KERNEL: MetricMeta =
+    gauge("container_memory_kernel_usage", "Size of kernel memory allocated in bytes.");
+pub(super) static SPEC_MEMORY_SWAP: MetricMeta =
+    gauge("container_spec_memory_swap_limit_bytes", "Memory swap limit for the container; 0 for none.");
+pub(super) static SPEC_MEMORY_RESERVATION: MetricMeta =
+    gauge("container_spec_memory_reservation_limit_bytes", "Memory reservation limit for the container; 0 for none.");
 pub(super) static OOM_EVENTS: MetricMeta =
     counter("container_oom_events_total", "Count of out of memory events observed for the container.");
 pub(super) static THREADS: MetricMeta = gauge("container_threads", "Number of threads running inside the container.");
@@ -49,6 +57,58 @@ pub(super) static FS_READS_BYTES: MetricMeta =
     counter("container_fs_reads_bytes_total", "Cumulative count of bytes read.");
 pub(super) static FS_WRITES_BYTES: MetricMeta =
     counter("container_fs_writes_bytes_total", "Cumulative count of bytes written.");
+pub(super) static BLKIO: MetricMeta = counter("container_blkio_device_usage_total", "Blkio Device bytes usage");
+/// File of version 2, line, and metric.
+pub(super) static PRESSURE: [(&str, &str, MetricMeta); 6] = [
+    (
+        "cpu.pressure",
+        "full",
+        counter(
+            "container_pressure_cpu_stalled_seconds_total",
+            "Total time duration no tasks in the container could make progress due to CPU congestion.",
+        ),
+    ),
+    (
+        "cpu.pressure",
+        "some",
+        counter(
+            "container_pressure_cpu_waiting_seconds_total",
+            "Total time duration tasks in the container have waited due to CPU congestion.",
+        ),
+    ),
+    (
+        "io.pressure",
+        "full",
+        counter(
+            "container_pressure_io_stalled_seconds_total",
+            "Total time duration no tasks in the container could make progress due to IO congestion.",
+        ),
+    ),
+    (
+        "io.pressure",
+        "some",
+        counter(
+            "container_pressure_io_waiting_seconds_total",
+            "Total time duration tasks in the container have waited due to IO congestion.",
+        ),
+    ),
+    (
+        "memory.pressure",
+        "full",
+        counter(
+            "container_pressure_memory_stalled_seconds_total",
+            "Total time duration no tasks in the container could make progress due to memory congestion.",
+        ),
+    ),
+    (
+        "memory.pressure",
+        "some",
+        counter(
+            "container_pressure_memory_waiting_seconds_total",
+            "Total time duration tasks in the container have waited due to memory congestion.",
+        ),
+    ),
+];
 /// In the order of the columns of `/proc/net/dev` that cAdvisor has: 0, 1, 2, 3 and 8, 9, 10, 11.
 pub(super) static NETWORK: [MetricMeta; 8] = [
     counter("container_network_receive_bytes_total", "Cumulative count of bytes received."),
@@ -70,4 +130,15 @@ pub(super) fn device(roots: &Roots, number: &str) -> String {
     let link = is_number.then(|| std::fs::read_link(roots.sys.join("dev/block").join(number)).ok()).flatten();
     let name = link.as_ref().and_then(|link| link.file_name()).map(|name| name.to_string_lossy());
     name.map_or_else(|| number.to_owned(), |name| format!("/dev/{name}"))
+}
+
+/// The same with the parts of the number, as cAdvisor has it on block metrics.
+pub(super) fn device_labels(roots: &Roots, number: &str, operation: &str) -> Vec<(&'static str, String)> {
+    let (major, minor) = number.split_once(':').unwrap_or((number, ""));
+    vec![
+        ("device", device(roots, number)),
+        ("major", major.to_owned()),
+        ("minor", minor.to_owned()),
+        ("operation", operation.to_owned()),
+    ]
 }

@@ -7,7 +7,9 @@ use super::{Rows, metas};
 use skerry_model::MetricMeta;
 
 /// Ticks per second in `cpuacct.stat`: USER_HZ is 100 on every architecture that Linux runs containers on.
-const TICKS_PER_S: f64 = 100.0;
+pub(super) const TICKS_PER_S: f64 = 100.0;
+
+const BYTES: &str = "blkio.throttle.io_service_bytes_recursive";
 
 pub(super) fn read(roots: &Roots, path: &str, rows: &mut Rows) -> Result<(), CollectError> {
     let of = |controller: &str| folder(roots, Version::V1, controller, path);
@@ -42,6 +44,14 @@ pub(super) fn read(roots: &Roots, path: &str, rows: &mut Rows) -> Result<(), Col
     rows.maybe(&metas::MEMORY_MAX_USAGE, number(memory, "memory.max_usage_in_bytes")?);
     rows.maybe(&metas::MEMORY_FAILCNT, number(memory, "memory.failcnt")?);
     rows.maybe(&metas::SPEC_MEMORY_LIMIT, number(memory, "memory.limit_in_bytes")?);
+    rows.maybe(&metas::SPEC_MEMORY_SWAP, number(memory, "memory.memsw.limit_in_bytes")?);
+    rows.maybe(&metas::SPEC_MEMORY_RESERVATION, number(memory, "memory.soft_limit_in_bytes")?);
+    rows.maybe(&metas::MEMORY_KERNEL, number(memory, "memory.kmem.usage_in_bytes")?);
+    for (scope, prefix) in [("container", ""), ("hierarchy", "total_")] {
+        for kind in ["pgfault", "pgmajfault"] {
+            rows.failures(kind, scope, stat.value(&format!("{prefix}{kind}")));
+        }
+    }
     rows.maybe(&metas::OOM_EVENTS, Flat::read(memory, "memory.oom_control")?.value("oom_kill"));
 
     rows.maybe(&metas::THREADS, number(pids, "pids.current")?);
@@ -50,7 +60,7 @@ pub(super) fn read(roots: &Roots, path: &str, rows: &mut Rows) -> Result<(), Col
     rows.maybe(&metas::PROCESSES, processes(memory)?.map(|(count, _)| count as f64));
 
     for (file, reads, writes) in [
-        ("blkio.throttle.io_service_bytes_recursive", &metas::FS_READS_BYTES, &metas::FS_WRITES_BYTES),
+        (BYTES, &metas::FS_READS_BYTES, &metas::FS_WRITES_BYTES),
         ("blkio.throttle.io_serviced_recursive", &metas::FS_READS, &metas::FS_WRITES),
     ] {
         let Some(io) = text(blkio, file)? else { continue };
@@ -65,6 +75,9 @@ pub(super) fn read(roots: &Roots, path: &str, rows: &mut Rows) -> Result<(), Col
             };
             let value = io.number(Some(number), line, "DEVICE OPERATION NUMBER")?;
             rows.labelled(meta, vec![("device", metas::device(roots, device))], value);
+            if file == BYTES {
+                rows.labelled(&metas::BLKIO, metas::device_labels(roots, device, operation), value);
+            }
         }
     }
     Ok(())

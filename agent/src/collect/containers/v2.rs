@@ -45,7 +45,25 @@ pub(super) fn read(roots: &Roots, path: &str, rows: &mut Rows) -> Result<(), Col
     rows.maybe(&metas::MEMORY_SWAP, number(folder, "memory.swap.current")?);
     rows.maybe(&metas::MEMORY_MAX_USAGE, number(folder, "memory.peak")?);
     rows.maybe(&metas::SPEC_MEMORY_LIMIT, number(folder, "memory.max")?);
-    rows.maybe(&metas::OOM_EVENTS, Flat::read(folder, "memory.events")?.value("oom_kill"));
+    rows.maybe(&metas::SPEC_MEMORY_SWAP, number(folder, "memory.swap.max")?);
+    rows.maybe(&metas::SPEC_MEMORY_RESERVATION, number(folder, "memory.high")?);
+    rows.maybe(&metas::MEMORY_KERNEL, memory.value("kernel"));
+    // Version 2 counts for the group and what is below it together.
+    for scope in ["container", "hierarchy"] {
+        for kind in ["pgfault", "pgmajfault"] {
+            rows.failures(kind, scope, memory.value(kind));
+        }
+    }
+    let events = Flat::read(folder, "memory.events")?;
+    rows.maybe(&metas::MEMORY_FAILCNT, events.value("max"));
+    rows.maybe(&metas::OOM_EVENTS, events.value("oom_kill"));
+    for (file, kind, meta) in &metas::PRESSURE {
+        // Kernels without pressure information refuse to read it.
+        let Ok(Some(text)) = text(folder, file) else { continue };
+        let Some(line) = text.content.lines().find(|line| line.starts_with(kind)) else { continue };
+        let total = line.split_ascii_whitespace().find_map(|word| word.strip_prefix("total="));
+        rows.push(meta, text.number(total, line, "total=MICROSECONDS")? / 1e6);
+    }
 
     rows.maybe(&metas::THREADS, number(folder, "pids.current")?);
     rows.maybe(&metas::THREADS_MAX, number(folder, "pids.max")?);
@@ -56,7 +74,7 @@ pub(super) fn read(roots: &Roots, path: &str, rows: &mut Rows) -> Result<(), Col
     for line in io.content.lines() {
         let mut words = line.split_ascii_whitespace();
         let Some(device) = words.next() else { continue };
-        let device = metas::device(roots, device);
+        let (number, device) = (device, metas::device(roots, device));
         for word in words {
             let Some((key, value)) = word.split_once('=') else { return Err(io.fault(line, "DEVICE KEY=NUMBER …")) };
             let meta = match key {
@@ -68,6 +86,12 @@ pub(super) fn read(roots: &Roots, path: &str, rows: &mut Rows) -> Result<(), Col
             };
             let value = io.number(Some(value), line, "DEVICE KEY=NUMBER …")?;
             rows.labelled(meta, vec![("device", device.clone())], value);
+            let operation = match key {
+                "rbytes" => "Read",
+                "wbytes" => "Write",
+                _ => continue,
+            };
+            rows.labelled(&metas::BLKIO, metas::device_labels(roots, number, operation), value);
         }
     }
     Ok(())

@@ -26,6 +26,9 @@ fn rig() -> (Rig, ContainerInfo) {
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .into(),
         state: "running".to_owned(),
+        health: None,
+        exit_code: None,
+        oom_killed: false,
         started_at: None,
         restarts: 0,
         pid: None,
