@@ -100,6 +100,13 @@ fn containers_of_a_real_engine_reach_the_centre() -> anyhow::Result<()> {
         script,
     ];
     let id = engine.docker(&run)?;
+    // One that ends with a code, and one that takes more memory than it has.
+    let ended = ["--detach", "--network=none", "--name", "ended-1", "lines:1", "/bin/sh", "-c", "exit 3"];
+    engine.docker(&[&["run"], &ended[..]].concat())?;
+    let grows = "a=xxxxxxxxxxxxxxxx; while true; do a=$a$a; done";
+    let greedy =
+        ["--detach", "--network=none", "--name", "greedy-1", "--memory", "16m", "lines:1", "/bin/sh", "-c", grows];
+    engine.docker(&[&["run"], &greedy[..]].concat())?;
 
     let mut lab = Lab::init(Binaries::build()?, folder.path())?;
     lab.start_server()?;
@@ -131,7 +138,37 @@ fn containers_of_a_real_engine_reach_the_centre() -> anyhow::Result<()> {
     assert_eq!(series["metric"]["container_label_site"], "here");
     let limit = lab.api("/query?query=container_spec_memory_limit_bytes%7Bname%3D%22web-1%22%7D")?;
     assert_eq!(limit["data"]["result"][0]["value"][1], "67108864", "{limit}");
+    for (expression, expected) in [
+        ("container_state{name=\"web-1\",state=\"running\"}", "1"),
+        ("container_state{name=\"ended-1\",state=\"running\"}", "0"),
+        ("container_exit_code{name=\"ended-1\"}", "3"),
+        ("container_oom_killed{name=\"greedy-1\"}", "1"),
+        ("container_restarts_total{name=\"web-1\"}", "0"),
+        ("container_info{name=\"web-1\",image=\"lines:1\",container_label_site=\"here\"}", "1"),
+        ("container_processes{name=\"web-1\"} >= bool 1", "1"),
+        ("container_memory_failures_total{name=\"web-1\",failure_type=\"pgfault\",scope=\"container\"} > bool 0", "1"),
+        ("time() - container_start_time_seconds{name=\"web-1\"} < bool 600", "1"),
+    ] {
+        wait_for(expression, || {
+            let query: String = url_encoded(expression);
+            let answer = lab.api(&format!("/query?query={query}"))?;
+            ensure!(answer["data"]["result"][0]["value"][1] == expected, "{expression}: {answer}");
+            Ok(())
+        })?;
+    }
+    // A container that is gone ends with its series.
     engine.docker(&["rm", "--force", "web-1"])?;
+    wait_for("the end of the container's series", || {
+        let answer = lab.api(&format!("/query?query={}", url_encoded("count({name=\"web-1\"})")))?;
+        ensure!(answer["data"]["result"].as_array().is_some_and(Vec::is_empty), "{answer}");
+        Ok(())
+    })?;
     node.stop()?;
     lab.stop_server()
+}
+
+fn url_encoded(text: &str) -> String {
+    text.bytes()
+        .map(|b| if b.is_ascii_alphanumeric() { char::from(b).to_string() } else { format!("%{b:02X}") })
+        .collect()
 }
