@@ -2,11 +2,11 @@
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use skerry_agent::api::Status;
+use skerry_agent::api::{Status, targets_text};
 use skerry_agent::clock::Clock;
 use skerry_agent::config::{Local, read_document, read_local, reference};
-use skerry_agent::http;
 use skerry_agent::wiring::{self, Exit, Process};
+use skerry_agent::{http, scrape};
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -50,6 +50,17 @@ enum Command {
         #[arg(short, long, value_enum, default_value = "text")]
         output: Output,
     },
+    /// Show what the agent on this machine scrapes, and how that goes.
+    Targets {
+        #[command(flatten)]
+        config: ConfigArg,
+        /// Address of its local HTTP; taken from the config file where it is not given.
+        #[arg(long)]
+        address: Option<SocketAddr>,
+        /// Output format; json is what Prometheus's API answers.
+        #[arg(short, long, value_enum, default_value = "text")]
+        output: Output,
+    },
     /// Print the reference of all config keys, as Markdown.
     ConfigReference,
 }
@@ -72,6 +83,7 @@ fn main() -> ExitCode {
         Command::Run(args) => run(&args.config),
         Command::CheckConfig { file } => check(&file),
         Command::Status { config, address, output } => status(&config.config, address, output),
+        Command::Targets { config, address, output } => targets(&config.config, address, output),
         Command::ConfigReference => print(&reference()),
     };
     match outcome {
@@ -188,17 +200,33 @@ fn check(file: &Path) -> anyhow::Result<()> {
         print(&format!("{name}: a good NodeConfig for {}\n", document.metadata.name))
     } else {
         let local = read_local(file)?;
+        if let Some(path) = local.sections.scrape.as_ref().and_then(|scrape| scrape.config_file.as_ref()) {
+            scrape::read_file(path)?;
+        }
         print(&format!("{name}: a good config for node {}\n", local.node))
     }
 }
 
-fn status(file: &Path, address: Option<SocketAddr>, output: Output) -> anyhow::Result<()> {
+/// What the running agent answers on a path.
+fn ask(file: &Path, address: Option<SocketAddr>, path: &str) -> anyhow::Result<http::Answer> {
     let address = match address {
         Some(address) => address,
         None => read_local(file).context("the address of the agent; or give --address")?.listen,
     };
-    let answer = runtime()?.block_on(http::get(&format!("http://{address}/status"), 1 << 20));
-    let answer = answer.context("is the agent running?")?;
+    let answer = runtime()?.block_on(http::get(&format!("http://{address}{path}"), 16 << 20));
+    answer.context("is the agent running?")
+}
+
+fn targets(file: &Path, address: Option<SocketAddr>, output: Output) -> anyhow::Result<()> {
+    let answer = ask(file, address, "/api/v1/targets")?;
+    match output {
+        Output::Json => print(&format!("{}\n", String::from_utf8_lossy(&answer.body))),
+        Output::Text => print(&targets_text(&answer.body).context("the agent's answer")?),
+    }
+}
+
+fn status(file: &Path, address: Option<SocketAddr>, output: Output) -> anyhow::Result<()> {
+    let answer = ask(file, address, "/status")?;
     match output {
         Output::Json => print(&format!("{}\n", String::from_utf8_lossy(&answer.body))),
         Output::Text => {

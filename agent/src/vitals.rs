@@ -6,6 +6,7 @@ use crate::clock::Clock;
 use crate::host;
 use crate::logs::LogStats;
 use crate::probes::ProbeStats;
+use crate::scrape;
 use crate::store::Stats;
 use crate::sync::task::{Facts, SyncStats};
 use skerry_model::{Mono, NodeId, Observation};
@@ -36,6 +37,8 @@ pub struct Vitals {
     pub logs: Arc<LogStats>,
     /// The probes' figures.
     pub probes: Arc<ProbeStats>,
+    /// What is scraped.
+    pub targets: scrape::State,
     /// The sync's figures.
     pub sync: Arc<SyncStats>,
 }

@@ -5,9 +5,10 @@
 //! counts by then. So no feature has to know how to change its settings while it works.
 //!
 //! ```text
-//! collect, probes ──────┐
+//! collect ──────────────┐
+//! scrape, probes ───────┤
 //! log inputs ─ forward ─┴─> store <──> sync <──> link <──> fleet
-//! containers ─> both          ^          │ sealed
+//! containers ─> all           ^          │ sealed
 //! enrol ─> next run           └── adopt <┘ ─> next run
 //! ```
 
@@ -22,6 +23,7 @@ use crate::enrol::EnrolTask;
 use crate::identity::{self, Enrolment, Keys, Memory};
 use crate::logs::LogInputs;
 use crate::probes::{Probes, ProbesTask};
+use crate::scrape::{self, ScrapeTask};
 use crate::store::{self, CommitError, Opened, Store};
 use crate::supervise::Tasks;
 use crate::sync::link::{Link, Peer};
@@ -110,6 +112,7 @@ pub async fn run(local: &Local, process: &Process) -> anyhow::Result<Exit> {
         kept: beside.as_ref().map(|beside| beside.handle().stats()),
         logs: inputs.stats(),
         probes: Arc::default(),
+        targets: scrape::State::default(),
         sync: Arc::new(SyncStats::default()),
     };
     let started = EventKind::Started { version: env!("CARGO_PKG_VERSION").into(), clean };
@@ -136,6 +139,15 @@ pub async fn run(local: &Local, process: &Process) -> anyhow::Result<Exit> {
         clock: clock.clone(),
     };
     intake_tasks.spawn_fallible("collect", collect.run(intake.clone()));
+    let scraping = ScrapeTask {
+        config: effective.scrape.clone(),
+        containers: containers.clone(),
+        store: store.clone(),
+        state: vitals.targets.clone(),
+        board: vitals.board.clone(),
+        clock: clock.clone(),
+    };
+    intake_tasks.spawn_fallible("scrape", scraping.run(intake.clone()));
     intake_tasks.spawn_fallible("logs", inputs.run(containers, logs_in, clock.clone(), intake.clone()));
     intake_tasks.spawn_fallible("forward", forward(logs_out, store.clone(), live.clone()));
     let probes = ProbesTask {

@@ -7,9 +7,11 @@
 
 mod prometheus;
 mod status;
+mod targets;
 
 pub use prometheus::About;
 pub use status::{Ready, Status};
+pub use targets::text as targets_text;
 
 use crate::exposition::{self, Format};
 use crate::store::Store;
@@ -47,11 +49,12 @@ fn router(vitals: Vitals) -> Router {
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .route("/status", get(status))
+        .route("/targets", get(targets::page))
         .with_state(vitals)
 }
 
 async fn index() -> &'static str {
-    "Skerry agent\n\n/metrics   Prometheus text or OpenMetrics\n/healthz   whether the process lives\n/readyz    whether it does its work\n/status    how it is, as JSON\n/api/v1    Prometheus's API: query, query_range, series, labels, label/NAME/values, metadata,\n           targets, rules, alerts, status/{buildinfo,config,flags,runtimeinfo,tsdb}\n"
+    "Skerry agent\n\n/metrics   Prometheus text or OpenMetrics\n/healthz   whether the process lives\n/readyz    whether it does its work\n/status    how it is, as JSON\n/targets   what is scraped, and how that goes\n/api/v1    Prometheus's API: query, query_range, series, labels, label/NAME/values, metadata,\n           targets, rules, alerts, status/{buildinfo,config,flags,runtimeinfo,tsdb}\n"
 }
 
 /// The newest round of collection.

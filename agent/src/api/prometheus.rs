@@ -140,11 +140,12 @@ impl Catalog for Kept {
                 metas.push((*observation.meta).clone());
             }
         }
+        metas.extend(self.vitals.targets.metadata());
         Ok(metas)
     }
 
     fn targets(&self) -> Result<Targets, SourceError> {
-        Ok(Targets::default())
+        Ok(self.vitals.targets.targets())
     }
 
     fn runtime(&self) -> Runtime {

@@ -31,6 +31,7 @@ fn vitals(folder: &std::path::Path) -> (Vitals, Store) {
         kept: None,
         logs: Arc::new(LogStats::default()),
         probes: Arc::default(),
+        targets: crate::scrape::State::default(),
         sync: Arc::default(),
     };
     (vitals, opened.store)
