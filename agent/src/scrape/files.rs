@@ -12,7 +12,7 @@ const FILES_MAX: usize = 256;
 /// Most bytes of one.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
-/// What was read, by file. A file that cannot be read any more leaves what it said last.
+/// What was read, by file. A file that cannot be read leaves what it said last; one that is gone takes its targets along.
 #[derive(Debug, Default)]
 pub(super) struct Files {
     known: BTreeMap<PathBuf, Known>,
@@ -94,7 +94,7 @@ fn means(pattern: &Path, path: &Path) -> bool {
 
 fn matching(pattern: &Path) -> Vec<PathBuf> {
     if is_plain(pattern) {
-        return vec![pattern.to_owned()];
+        return pattern.exists().then(|| pattern.to_owned()).into_iter().collect();
     }
     let Some(entries) = pattern.parent().and_then(|folder| std::fs::read_dir(folder).ok()) else { return Vec::new() };
     let paths = entries.filter_map(Result::ok).map(|entry| entry.path());

@@ -23,6 +23,8 @@ mod pool;
 mod state;
 mod target;
 mod task;
+#[cfg(test)]
+mod tests;
 
 pub use config::{
     Config, DockerSd, FileSd, Global, JobConfig, Jobs, Prometheus, REFERENCE, Size, StaticGroup, read_file,

@@ -4,7 +4,7 @@ use crate::UnixMillis;
 use std::collections::BTreeMap;
 
 /// One container on this node, as its runtime describes it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ContainerInfo {
     /// Full id, 64 hex digits with Docker and Podman.
     pub id: String,

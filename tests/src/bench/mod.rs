@@ -4,6 +4,7 @@ pub mod footprint;
 pub mod process;
 pub mod promql;
 pub mod remote;
+pub mod scrape;
 
 use serde::Serialize;
 use std::collections::BTreeMap;

@@ -1,7 +1,7 @@
 //! `cargo bench-skerry NAME`: measures, beside a peer in the same run, and says which limits are met.
 
 use clap::{Parser, Subcommand};
-use skerry_tests::bench::{Report, footprint, promql, remote};
+use skerry_tests::bench::{Report, footprint, promql, remote, scrape};
 use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -28,6 +28,8 @@ enum Name {
     Promql,
     /// Remote write in and out at the centre, beside VictoriaMetrics.
     Remote,
+    /// Reading an exposition of 1,000 lines.
+    Scrape,
 }
 
 fn main() -> ExitCode {
@@ -41,6 +43,7 @@ fn main() -> ExitCode {
         Name::Footprint => footprint::run(Duration::from_secs(if args.short { 60 } else { 600 }), &say),
         Name::Promql => promql::run(if args.short { 2 } else { 24 }, &say),
         Name::Remote => remote::run(if args.short { 50 } else { 500 }, &say),
+        Name::Scrape => scrape::run(Duration::from_secs(if args.short { 1 } else { 5 }), &say),
     };
     match outcome.and_then(|report| print(&report, args.json)) {
         Ok(()) => ExitCode::SUCCESS,

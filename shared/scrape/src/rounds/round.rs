@@ -66,8 +66,8 @@ impl<'a> Round<'a> {
     /// Whether the scrape has failed already, so that reading on serves nothing.
     #[must_use]
     pub const fn has_failed(&self) -> bool {
-        // A limit on samples is told with their number, so the rest is read.
-        !matches!(self.failure, None | Some(Failure::Limit(_)))
+        // A limit on samples is no failure yet: it is told with their number, so the rest is read.
+        self.failure.is_some()
     }
 
     /// Takes in an entry.
@@ -90,12 +90,12 @@ impl<'a> Round<'a> {
             Ok(Some(Found::Dropped)) => return,
             Ok(None) => return self.left += 1,
             Err(failure) => {
-                self.failure.get_or_insert(failure);
+                self.failure = Some(failure);
                 return;
             }
         };
         self.left += 1;
-        if self.failure.is_some() || over {
+        if over {
             return;
         }
         let stamp = sample.at.filter(|_| self.rounds.settings.honor_timestamps);
