@@ -62,6 +62,7 @@ metas! {
     BYTES Counter "skerry_sync_bytes_sent_total" "Bytes of batches sent.";
     ACKS Counter "skerry_sync_acks_total" "Acknowledgements taken.";
     REFUSED Counter "skerry_sync_refused_messages_total" "Messages from the fleet that could not be read.";
+    ASKS Counter "skerry_asks_total" "Questions of the fleet about what is kept here, by result.";
     LOADS Counter "skerry_sync_load_errors_total" "Batches that could not be loaded.";
     LAST_ACK Gauge "skerry_sync_last_ack_timestamp_seconds" "Time of the last acknowledgement; zero before the first.";
     APPLIED Counter "skerry_config_applied_total" "Signed configs that passed their trial.";
@@ -79,7 +80,7 @@ pub fn observe(vitals: &Vitals) -> Vec<Observation> {
     let (logs, probes, sync) = (&vitals.logs, &vitals.probes, &vitals.sync);
     let atomic = |number: &AtomicU64| number.load(Ordering::Relaxed) as f64;
     let build = [("version", env!("CARGO_PKG_VERSION")), ("arch", std::env::consts::ARCH)];
-    let rows: [Row<'_>; 44] = [
+    let rows: [Row<'_>; 46] = [
         (&BUILD, &build, 1.0),
         (&CPU, &[], usage.cpu_seconds),
         (&RSS, &[], usage.resident_bytes as f64),
@@ -125,6 +126,8 @@ pub fn observe(vitals: &Vitals) -> Vec<Observation> {
         (&BYTES, &[], atomic(&sync.bytes_sent)),
         (&ACKS, &[], atomic(&sync.acks)),
         (&REFUSED, &[], atomic(&sync.refused)),
+        (&ASKS, &[("result", "answered")], atomic(&vitals.asks.answered)),
+        (&ASKS, &[("result", "refused")], atomic(&vitals.asks.refused)),
         (&LOADS, &[], atomic(&sync.load_errors)),
         (&LAST_ACK, &[], atomic(&sync.last_ack_ms) / 1000.0),
         (&UP, &[], f64::from(u8::from(vitals.fleet_reached()))),

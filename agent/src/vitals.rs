@@ -6,6 +6,7 @@ use crate::clock::Clock;
 use crate::host;
 use crate::logs::LogStats;
 use crate::probes::ProbeStats;
+use crate::query::AskStats;
 use crate::scrape;
 use crate::store::Stats;
 use crate::sync::task::{Facts, SyncStats};
@@ -41,6 +42,8 @@ pub struct Vitals {
     pub targets: scrape::State,
     /// The sync's figures.
     pub sync: Arc<SyncStats>,
+    /// The questions' figures.
+    pub asks: Arc<AskStats>,
 }
 
 impl Vitals {

@@ -23,6 +23,7 @@ use crate::enrol::EnrolTask;
 use crate::identity::{self, Enrolment, Keys, Memory};
 use crate::logs::LogInputs;
 use crate::probes::{Probes, ProbesTask};
+use crate::query::{About, AskTask, Queries};
 use crate::scrape::{self, ScrapeTask};
 use crate::store::{self, CommitError, Opened, Store};
 use crate::supervise::Tasks;
@@ -114,6 +115,7 @@ pub async fn run(local: &Local, process: &Process) -> anyhow::Result<Exit> {
         probes: Arc::default(),
         targets: scrape::State::default(),
         sync: Arc::new(SyncStats::default()),
+        asks: Arc::default(),
     };
     let started = EventKind::Started { version: env!("CARGO_PKG_VERSION").into(), clean };
     tell(&store, clock, started).await;
@@ -161,17 +163,19 @@ pub async fn run(local: &Local, process: &Process) -> anyhow::Result<Exit> {
     let containers = ContainersTask { config: effective.containers.clone(), found: containers_in };
     intake_tasks.spawn("containers", containers.run(intake.clone()));
     let local_http = tokio::net::TcpListener::from_std(listener.try_clone()?).context("the local HTTP")?;
-    let about = api::About {
+    let about = About {
         config: effective.shown(),
         retention: format!("{} or {}", effective.store.metrics.max_age, effective.store.metrics.max_bytes),
         started: clock.wall(),
     };
-    tasks.spawn_fallible("api", api::run(local_http, vitals.clone(), store.clone(), about, shipping.clone()));
+    let queries = Queries::new(store.clone(), vitals.clone(), about);
+    tasks.spawn_fallible("api", api::run(local_http, vitals.clone(), queries.clone(), shipping.clone()));
 
     let (again_in, mut again) = mpsc::channel::<()>(1);
     match (enrolment, adoption) {
         (Some(enrolment), Some(adoption)) => {
-            let parts = Shipping { local, effective: &effective, keys: &keys, vitals: &vitals, store: &store, live };
+            let parts =
+                Shipping { local, effective: &effective, keys: &keys, vitals: &vitals, store: &store, queries, live };
             parts.start(enrolment, adoption, &mut tasks, again_in, &shipping)?;
         }
         _ => {
@@ -273,6 +277,7 @@ struct Shipping<'a> {
     keys: &'a Keys,
     vitals: &'a Vitals,
     store: &'a Store,
+    queries: Queries,
     live: broadcast::Sender<Arc<Vec<LiveLine>>>,
 }
 
@@ -285,7 +290,7 @@ impl Shipping<'_> {
         again: mpsc::Sender<()>,
         stop: &CancellationToken,
     ) -> anyhow::Result<()> {
-        let Self { local, effective, keys, vitals, store, live } = self;
+        let Self { local, effective, keys, vitals, store, queries, live } = self;
         let session = random_bits();
         let sync = &effective.sync;
         let peer = Peer {
@@ -306,7 +311,18 @@ impl Shipping<'_> {
         let (tips_in, tips) = watch::channel(Arc::default());
         tasks.spawn("tips", follow_tips(store.tips(), tips_in, stop.clone()));
         let changed = Arc::new(Notify::new());
-        let link = Link { peer, events: events_in, outgoing: outgoing_out, seed: random_bits() };
+        let (asks_in, asks) = mpsc::channel(32);
+        let (answers_in, answers) = mpsc::channel(2);
+        let asked = AskTask {
+            queries,
+            is_on: sync.answer_queries,
+            asks,
+            answers: answers_in,
+            stats: vitals.asks.clone(),
+            clock: vitals.clock.clone(),
+        };
+        tasks.spawn("asks", asked.run(stop.clone()));
+        let link = Link { peer, events: events_in, outgoing: outgoing_out, answers, seed: random_bits() };
         let stated = vitals.clone();
         let task = SyncTask {
             node: enrolment.node,
@@ -319,6 +335,7 @@ impl Shipping<'_> {
             outgoing,
             sealed: sealed_in,
             live,
+            asks: asks_in,
             facts: Arc::new(move || stated.facts()),
             changed: changed.clone(),
             stats: vitals.sync.clone(),

@@ -17,6 +17,7 @@ pub mod config;
 pub mod console;
 pub mod control;
 pub mod delivery;
+pub mod edge;
 pub mod enrol;
 pub mod http;
 pub mod ingest;

@@ -3,6 +3,7 @@
 use crate::control::ControlError;
 use crate::delivery::Delivery;
 use skerry_model::{Labels, NodeId};
+use skerry_promapi::with_signed;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Labels by node; nodes without any are left out.
@@ -23,11 +24,8 @@ impl NodeLabels {
     /// A series' labels with those of its node; a label that the series has itself wins.
     #[must_use]
     pub fn applied(&self, node: &NodeId, labels: &Labels) -> Labels {
-        let Some(signed) = self.0.get(node) else { return labels.clone() };
-        let added = signed.iter().filter(|(name, _)| labels.value(name).is_empty());
-        let pairs = labels.iter().chain(added.map(|(name, value)| (name.as_str(), value.as_str())));
-        // A label set that is full to its bounds stays as it is.
-        Labels::new(pairs).unwrap_or_else(|_| labels.clone())
+        let signed = self.0.get(node).into_iter().flatten();
+        with_signed(labels, signed.map(|(name, value)| (name.as_str(), value.as_str())))
     }
 
     /// Every name of a label that some node was given.

@@ -5,6 +5,7 @@ use crate::cli::{Plan, init};
 use crate::config;
 use crate::control::{Control, NewToken};
 use crate::delivery::Delivery;
+use crate::edge::EdgeQueries;
 use crate::enrol::{Answer, Enrolment};
 use crate::ingest::{Asks, Counters, Liveness};
 use crate::mqtt::{Admission, Downlink, Stats};
@@ -78,12 +79,14 @@ impl Kit {
         };
         let (receive, receiver) = ReceiveTask::new(data.clone(), Arc::new(|| NOW));
         tokio::spawn(receive.run(CancellationToken::new()));
+        let asks = Asks::new(downlink, NOW);
         let fleet = Fleet {
             control,
             store: data,
             trust,
+            edge: EdgeQueries::new(asks.clone(), liveness.clone()),
             liveness,
-            asks: Asks::new(downlink, NOW),
+            asks,
             delivery,
             enrolment,
             admission: Admission::deny([]),

@@ -6,6 +6,7 @@ use crate::config::{BrokerFile, Config};
 use crate::console;
 use crate::control::Control;
 use crate::delivery::Delivery;
+use crate::edge::EdgeQueries;
 use crate::enrol::Enrolment;
 use crate::http;
 use crate::ingest::{Asks, Counters, Ingest, Liveness};
@@ -93,6 +94,7 @@ pub async fn run(config: Config, stop: CancellationToken, ready: impl FnOnce(Add
         control,
         store: data.clone(),
         trust,
+        edge: EdgeQueries::new(asks.clone(), liveness.clone()),
         liveness,
         asks,
         delivery,

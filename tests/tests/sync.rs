@@ -126,7 +126,9 @@ impl Agent {
         let stats = Arc::new(SyncStats::default());
         let stop = CancellationToken::new();
         // The senders of both watches are dropped: their values never change.
-        let link = Link { peer: leaked(Some(peer)), events: events_in, outgoing: outgoing_out, seed: 3 };
+        // No questions are asked here.
+        let ((asks, _), (_, answers)) = (mpsc::channel(1), mpsc::channel(1));
+        let link = Link { peer: leaked(Some(peer)), events: events_in, outgoing: outgoing_out, answers, seed: 3 };
         let task = SyncTask {
             node: node.clone(),
             config: leaked(config),
@@ -138,6 +140,7 @@ impl Agent {
             outgoing,
             sealed,
             live: live.clone(),
+            asks,
             facts: Arc::new(Facts::default),
             changed: Arc::new(Notify::new()),
             stats: stats.clone(),

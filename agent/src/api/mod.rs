@@ -9,12 +9,11 @@ mod prometheus;
 mod status;
 mod targets;
 
-pub use prometheus::About;
 pub use status::{Ready, Status};
 pub use targets::text as targets_text;
 
 use crate::exposition::{self, Format};
-use crate::store::Store;
+use crate::query::Queries;
 use crate::vitals::Vitals;
 use axum::Json;
 use axum::Router;
@@ -32,12 +31,10 @@ use tokio_util::sync::CancellationToken;
 pub async fn run(
     listener: TcpListener,
     vitals: Vitals,
-    store: Store,
-    about: About,
+    queries: Queries,
     stop: CancellationToken,
 ) -> std::io::Result<()> {
-    let queries = prometheus::router(store, vitals.clone(), about);
-    axum::serve(listener, router(vitals).merge(queries))
+    axum::serve(listener, router(vitals).merge(prometheus::router(queries)))
         .with_graceful_shutdown(async move { stop.cancelled().await })
         .await
 }

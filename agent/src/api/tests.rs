@@ -4,7 +4,7 @@ use super::*;
 use crate::board::Board;
 use crate::clock::Clock;
 use crate::logs::LogStats;
-use crate::store;
+use crate::store::{self, Store};
 use axum::body::Body;
 use axum::http::Request;
 use http_body_util::BodyExt;
@@ -33,6 +33,7 @@ fn vitals(folder: &std::path::Path) -> (Vitals, Store) {
         probes: Arc::default(),
         targets: crate::scrape::State::default(),
         sync: Arc::default(),
+        asks: Arc::default(),
     };
     (vitals, opened.store)
 }

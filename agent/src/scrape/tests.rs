@@ -65,7 +65,8 @@ fn labelled_containers_are_targets() {
 fn docker_sd_is_prometheuss() {
     let mut published = container("web", &[("a.b", "c")], &[80]);
     published.network.ports[0].public = Some(("0.0.0.0".into(), 8080));
-    let all = containers::discover(&DockerSd { match_first_network: false, ..DockerSd::default() }, &[published]);
+    let sd: DockerSd = skerry_yaml::read("{match_first_network: false, host: x}").unwrap().value;
+    let all = containers::discover(&sd, &[published]);
     assert_eq!(all.len(), 2, "one in each network");
     let labels: BTreeMap<&str, &str> = all[0].iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
     for (name, value) in [

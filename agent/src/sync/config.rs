@@ -17,6 +17,8 @@ pub struct Config {
     pub ack_timeout: Span,
     /// Bytes per second for the backlog.
     pub bandwidth: Option<Bytes>,
+    /// Whether the centre may ask what is kept here.
+    pub answer_queries: bool,
 }
 
 impl Default for Config {
@@ -27,6 +29,7 @@ impl Default for Config {
             reconnect_max: Span::secs(300),
             ack_timeout: Span::secs(30),
             bandwidth: None,
+            answer_queries: true,
         }
     }
 }
@@ -38,6 +41,11 @@ pub const REFERENCE: &[(&str, &str, &str)] = &[
     ("reconnect_max", "5m", "longest wait between two attempts to connect, at most 1h"),
     ("ack_timeout", "30s", "how long an acknowledgement is waited for before the fleet is asked what it holds"),
     ("bandwidth", "none", "bytes per second for the backlog, such as 64KiB; events and newest data do not wait"),
+    (
+        "answer_queries",
+        "true",
+        "answer the centre's questions (`skerry query --at`) from what is kept here, also from what is not shipped",
+    ),
 ];
 
 impl Config {

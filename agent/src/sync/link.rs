@@ -87,6 +87,8 @@ pub struct Link {
     pub events: mpsc::Sender<LinkEvent>,
     /// What to publish.
     pub outgoing: mpsc::Receiver<Outgoing>,
+    /// Encoded answers to publish: apart from the data, so that a long one holds up its own sender alone.
+    pub answers: mpsc::Receiver<Vec<u8>>,
     /// Seeds the jitter of the waits.
     pub seed: u64,
 }
@@ -125,7 +127,7 @@ impl Link {
                     }
                 }
             }
-            while self.outgoing.try_recv().is_ok() {}
+            while self.outgoing.try_recv().is_ok() || self.answers.try_recv().is_ok() {}
         }
     }
 
@@ -133,7 +135,7 @@ impl Link {
     async fn connection(&mut self, peer: &Peer, stop: &CancellationToken) -> End {
         let (client, event_loop) = AsyncClient::new(options(peer), REQUESTS_MAX);
         let receiving = receive(event_loop, &client, peer, &self.events);
-        let sending = send(&client, &peer.node, &mut self.outgoing);
+        let sending = send(&client, &peer.node, &mut self.outgoing, &mut self.answers);
         tokio::pin!(receiving);
         tokio::select! {
             end = &mut receiving => end,
@@ -207,8 +209,19 @@ async fn receive(
     }
 }
 
-async fn send(client: &AsyncClient, node: &NodeId, outgoing: &mut mpsc::Receiver<Outgoing>) -> End {
-    while let Some(message) = outgoing.recv().await {
+async fn send(
+    client: &AsyncClient,
+    node: &NodeId,
+    outgoing: &mut mpsc::Receiver<Outgoing>,
+    answers: &mut mpsc::Receiver<Vec<u8>>,
+) -> End {
+    loop {
+        // In turn where both have something: neither a backlog nor an answer starves the other.
+        let message = tokio::select! {
+            Some(message) = outgoing.recv() => message,
+            Some(payload) = answers.recv() => Outgoing { leaf: UpLeaf::Answer, payload },
+            else => break,
+        };
         publish(client, node, message).await;
     }
     // Nobody publishes any more; the connection lives until it is stopped.

@@ -43,6 +43,7 @@ impl LiveView {
                     self.lines = Some(source.subscribe());
                 }
             }
+            AskKind::Query(_) => {}
             AskKind::Stop => {
                 self.until.remove(&ask.id);
                 self.expire(now);

@@ -11,8 +11,9 @@ use crate::clock::Clock;
 use bytes::Bytes;
 use skerry_model::{Epoch, Mono, NodeId, Seq, SeriesId, StreamKind};
 use skerry_wire::{
-    Ack, Acks, Answer, Ask, Backlog as BacklogReport, Batch, ConfigState, DownLeaf, Hello, HostFacts, LiveLine,
-    MESSAGE_BYTES_MAX, PROTOCOL_VERSION, Status, StatusReport, StreamTip, Trust, UpLeaf, codec,
+    ASK_BYTES_MAX, ASKS_VERSION, Ack, Acks, Answer, AnswerPart, Ask, AskId, AskKind, Backlog as BacklogReport, Batch,
+    ConfigState, DownLeaf, Hello, HostFacts, LiveLine, MESSAGE_BYTES_MAX, PROTOCOL_VERSION, Status, StatusReport,
+    StreamTip, Trust, UpLeaf, codec,
 };
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -135,6 +136,8 @@ pub struct SyncTask<B> {
     pub sealed: mpsc::Sender<Sealed>,
     /// Log lines as they are read, for live views; lines that are overtaken are counted as skipped.
     pub live: broadcast::Sender<Arc<Vec<LiveLine>>>,
+    /// Questions to whoever answers them. Full in a flood: what comes on top is refused.
+    pub asks: mpsc::Sender<Ask>,
     /// What the node says of itself.
     pub facts: Arc<dyn Fn() -> Facts + Send + Sync>,
     /// Wakes the task to send its status at once.
@@ -247,14 +250,34 @@ impl<B: Backlog> SyncTask<B> {
                 }
                 Err(error) => self.refuse("trust", &error.to_string()),
             },
-            LinkEvent::Message(DownLeaf::Ask, payload) => match codec::decode::<Ask>(&payload, MESSAGE_BYTES_MAX) {
-                Ok(ask) => live.ask(&ask, &self.live, now),
-                Err(error) => self.refuse("ask", &error.to_string()),
+            LinkEvent::Message(DownLeaf::Ask, payload) => match codec::decode::<Ask>(&payload, ASK_BYTES_MAX) {
+                Ok(ask) => self.ask(ask, live, now),
+                Err(error) => {
+                    self.refuse("ask", &error.to_string());
+                    // A later kind of question: who asks should not have to wait to learn that.
+                    if let Ok(AskId { id }) = codec::decode(&payload, ASK_BYTES_MAX) {
+                        self.cannot_answer(id, "this version of the agent does not know the question; update it");
+                    }
+                }
             },
             LinkEvent::Message(DownLeaf::Job, _) => {
                 self.refuse("job", "this version of the agent runs no jobs; update it first");
             }
         }
+    }
+
+    fn ask(&self, ask: Ask, live: &mut LiveView, now: Mono) {
+        let id = ask.id;
+        // The end of a question is for both: its number says whose it is.
+        live.ask(&ask, &self.live, now);
+        if !matches!(ask.kind, AskKind::FollowLogs { .. }) && self.asks.try_send(ask).is_err() {
+            self.cannot_answer(id, "too many questions at once; ask again later");
+        }
+    }
+
+    fn cannot_answer(&self, id: u64, reason: &str) {
+        let part = AnswerPart::Failed { kind: "unavailable".into(), reason: reason.to_owned() };
+        self.publish(UpLeaf::Answer, codec::encode(&Answer { id, part }));
     }
 
     fn refuse(&self, what: &str, why: &str) {
@@ -313,6 +336,7 @@ impl<B: Backlog> SyncTask<B> {
             root_version: facts.root_version,
             at: self.clock.wall(),
             time_trusted: facts.time_trusted,
+            asks: ASKS_VERSION,
         }
     }
 

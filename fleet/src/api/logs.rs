@@ -135,7 +135,7 @@ impl Follow {
                         }
                         self.ready.push_back(Bytes::from(text));
                     }
-                    AnswerPart::End => return None,
+                    _ => return None,
                 },
                 () = sleep_until(self.prolong_at) => {
                     self.prolong_at += PROLONG_EVERY;

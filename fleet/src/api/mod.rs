@@ -10,6 +10,7 @@
 
 mod access;
 mod documents;
+mod edge;
 mod enrol;
 mod error;
 mod logs;
@@ -28,6 +29,7 @@ pub use operations::Requests;
 use crate::clock::WallClock;
 use crate::control::Control;
 use crate::delivery::Delivery;
+use crate::edge::EdgeQueries;
 use crate::enrol::Enrolment;
 use crate::ingest::{Asks, Counters, Liveness};
 use crate::mqtt::{Admission, Stats};
@@ -58,6 +60,8 @@ pub struct Fleet {
     pub liveness: Liveness,
     /// Questions to nodes.
     pub asks: Asks,
+    /// Queries that nodes answer.
+    pub edge: EdgeQueries,
     /// Hands documents to nodes.
     pub delivery: Delivery,
     /// Takes nodes in.

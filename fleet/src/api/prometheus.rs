@@ -1,5 +1,7 @@
 //! Prometheus's HTTP API over the whole fleet. Every series has the label `node` and the labels that the admins signed
 //! for its node; a label that the series has itself wins over those.
+//!
+//! With `node` or `node_selector` the nodes answer themselves, from what they keep.
 
 use super::{ApiError, Fleet};
 use crate::node_labels::NodeLabels;
@@ -11,7 +13,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, get, on};
 use skerry_model::{Labels, MetricMeta, UnixMillis};
-use skerry_promapi::{Catalog, Endpoint, Params, ROUTES, Runtime, Targets, answer};
+use skerry_promapi::{Catalog, Endpoint, Params, ROUTES, Runtime, Targets, answer, edge, question};
 use skerry_promql::{Limits, Matcher, Selected, Source, SourceError, matches_all};
 use std::sync::Arc;
 use tokio::runtime::Handle;
@@ -44,6 +46,11 @@ async fn label_values(
 
 async fn respond(fleet: &Fleet, endpoint: Endpoint, query: Option<String>, form: &[u8]) -> Result<Response, ApiError> {
     let params = Params::decode(query.unwrap_or_default().as_bytes(), form);
+    match edge::Wanted::of(&params) {
+        Ok(None) => {}
+        Ok(Some(wanted)) => return super::edge::respond(fleet, question(&endpoint, &params), wanted).await,
+        Err(refused) => return Ok(json(refused.into())),
+    }
     let nodes = NodeLabels::read(&fleet.delivery).await?;
     let source =
         FleetSource { store: fleet.store.clone(), runtime: Handle::current(), nodes, about: fleet.runtime.clone() };
@@ -54,8 +61,13 @@ async fn respond(fleet: &Fleet, endpoint: Endpoint, query: Option<String>, form:
     if done.status >= 400 {
         fleet.requests.refuse("query");
     }
+    Ok(json(done))
+}
+
+/// An answer as HTTP has it.
+pub(super) fn json(done: skerry_promapi::Response) -> Response {
     let status = StatusCode::from_u16(done.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    Ok((status, [(header::CONTENT_TYPE, "application/json")], done.body).into_response())
+    (status, [(header::CONTENT_TYPE, "application/json")], done.body).into_response()
 }
 
 /// The fleet's data as the evaluator sees it. Its calls block, on a thread that may.

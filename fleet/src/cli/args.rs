@@ -232,14 +232,29 @@ pub(super) enum DescribeCommand {
 pub(super) struct QueryArgs {
     /// The expression.
     pub(super) expression: String,
+    /// Let this node answer from what it keeps itself, instead of the centre; repeat it for several.
+    #[arg(long = "at", value_name = "NODE")]
+    pub(super) at: Vec<NodeId>,
+    /// As --at, for every node with these labels, such as site=lab,arch!=x86; '' means every node.
+    #[arg(short = 'l', long, value_name = "LABELS")]
+    pub(super) selector: Option<String>,
+    /// How long to wait for nodes [default: 10s].
+    #[arg(long)]
+    pub(super) timeout: Option<Span>,
     /// When: Unix seconds or RFC 3339 [default: now].
-    #[arg(long, conflicts_with = "since")]
+    #[arg(long, conflicts_with_all = ["since", "start"])]
     pub(super) time: Option<String>,
     /// Over this last span of time, such as 1h, instead of at one moment.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "start")]
     pub(super) since: Option<Span>,
-    /// Distance of the moments of --since.
-    #[arg(long, default_value = "1m", requires = "since")]
+    /// From this time on, Unix seconds or RFC 3339, instead of at one moment.
+    #[arg(long)]
+    pub(super) start: Option<String>,
+    /// Until this time [default: now].
+    #[arg(long, requires = "start")]
+    pub(super) end: Option<String>,
+    /// Distance of the moments of --since, or of --start.
+    #[arg(long, default_value = "1m")]
     pub(super) step: Span,
 }
 

@@ -88,6 +88,19 @@ impl Client {
         self.read(self.send_get(path, query)?)
     }
 
+    /// As [`Self::get`], of an answer that the server itself may wait for, for so long.
+    pub(super) fn get_within<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: &[(&str, String)],
+        wait: Duration,
+    ) -> anyhow::Result<T> {
+        let request = self.agent.get(self.address(path)).header("Authorization", self.authorization.as_str());
+        let request = query.iter().fold(request, |request, (key, value)| request.query(*key, value.as_str()));
+        let request = request.config().timeout_recv_response(Some(DEADLINE.saturating_add(wait))).build();
+        self.read(request.call().with_context(|| self.unreached())?)
+    }
+
     /// As [`Self::get`], but `None` where there is no such thing.
     pub(super) fn find<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<Option<T>> {
         match self.get(path, &[]) {

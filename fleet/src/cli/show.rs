@@ -8,6 +8,7 @@ use crate::api::view::{EventList, LogList, LogView, LossList, NodeDetail, NodeLi
 use crate::clock::{ago, utc};
 use anyhow::Context;
 use skerry_model::{NodeId, UnixMillis};
+use std::time::Duration;
 
 /// Said when the live view is over.
 const FOLLOW_ENDED: &str = "the node ended the live view; start it again, or look at the stored lines without -f";
@@ -213,22 +214,30 @@ fn line(record: &LogView, format: Format) -> String {
 }
 
 pub(super) fn query(session: &Session, args: &QueryArgs, format: Format) -> anyhow::Result<()> {
+    let seconds = |at: UnixMillis| at.as_secs_f64().to_string();
     let mut asked = vec![("query", args.expression.clone())];
-    let path = match args.since {
+    let start = args.since.map(|since| {
+        let back = i64::try_from(since.0.as_millis()).unwrap_or(i64::MAX);
+        seconds(UnixMillis(session.now.0.saturating_sub(back)))
+    });
+    let path = match start.or_else(|| args.start.clone()) {
         None => {
             asked.extend(args.time.clone().map(|time| ("time", time)));
             "/query"
         }
-        Some(since) => {
-            let seconds = |at: UnixMillis| at.as_secs_f64().to_string();
-            let back = i64::try_from(since.0.as_millis()).unwrap_or(i64::MAX);
-            asked.push(("start", seconds(UnixMillis(session.now.0.saturating_sub(back)))));
-            asked.push(("end", seconds(session.now)));
+        Some(start) => {
+            asked.push(("start", start));
+            asked.push(("end", args.end.clone().unwrap_or_else(|| seconds(session.now))));
             asked.push(("step", args.step.to_string()));
             "/query_range"
         }
     };
-    let answer: serde_json::Value = session.client.get(path, &asked)?;
+    asked.extend(args.at.iter().map(|node| ("node", node.to_string())));
+    asked.extend(args.selector.iter().map(|selector| ("node_selector", selector.clone())));
+    asked.extend(args.timeout.iter().map(|timeout| ("timeout", timeout.to_string())));
+    // What nodes leave out is among the warnings; where none answers, the answer is an error.
+    let wait = args.timeout.map_or(Duration::ZERO, |timeout| timeout.0);
+    let answer: serde_json::Value = session.client.get_within(path, &asked, wait)?;
     for warning in answer["warnings"].as_array().into_iter().flatten() {
         note(&format!("warning: {}", warning.as_str().unwrap_or_default()));
     }

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::mpsc;
 
 /// Questions that may be open at the same time, over all nodes.
-const OPEN_MAX: usize = 256;
+const OPEN_MAX: usize = 2048;
 /// Parts that wait for whoever asked. What comes on top is left out and counted in the next part: a live view that
 /// lags is worth less than one with a gap, and the durable path carries everything.
 const PARTS_MAX: usize = 64;
@@ -46,18 +46,51 @@ struct Shared {
 
 struct Open {
     node: NodeId,
-    parts: mpsc::Sender<AnswerPart>,
+    parts: mpsc::Sender<Answered>,
+    /// What results may still take.
+    budget: Budget,
     /// Lines left out since the last part that was taken.
     left_out: u64,
 }
 
-/// An open question. Dropping it ends it.
-pub struct AskHandle {
+/// Part of an answer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answered {
+    /// Who answers.
+    pub node: NodeId,
+    /// The part.
+    pub part: AnswerPart,
+}
+
+/// Bytes that the results of one or many questions may take together, so that nodes cannot fill the server's memory
+/// faster than it reads. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Budget(Arc<AtomicU64>);
+
+impl Budget {
+    /// So many bytes.
+    #[must_use]
+    pub fn new(bytes: u64) -> Self {
+        Self(Arc::new(AtomicU64::new(bytes)))
+    }
+
+    fn take(&self, bytes: u64) -> bool {
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(bytes)).is_ok()
+    }
+}
+
+/// An open question, whose answer goes to whoever holds the channel's other end. Dropping it ends it.
+pub struct Ticket {
     asks: Asks,
     id: u64,
     node: NodeId,
+}
+
+/// An open question with a channel of its own.
+pub struct AskHandle {
+    ticket: Ticket,
     kind: AskKind,
-    parts: mpsc::Receiver<AnswerPart>,
+    parts: mpsc::Receiver<Answered>,
 }
 
 impl Asks {
@@ -73,21 +106,37 @@ impl Asks {
     /// # Errors
     /// [`AskError`] if too many questions are open or the node is not connected.
     pub async fn ask(&self, node: &NodeId, kind: AskKind) -> Result<AskHandle, AskError> {
-        let id = self.0.next.fetch_add(1, Ordering::Relaxed);
         let (sender, parts) = mpsc::channel(PARTS_MAX);
+        let ticket = self.ask_for(node, kind.clone(), sender, Budget::new(0)).await?;
+        Ok(AskHandle { ticket, kind, parts })
+    }
+
+    /// Asks a node; the parts of its answer go to `parts`, which many questions may share, within a budget that they
+    /// may share too. A result that goes over it ends with [`AnswerPart::Failed`].
+    ///
+    /// # Errors
+    /// As [`Self::ask`].
+    pub async fn ask_for(
+        &self,
+        node: &NodeId,
+        kind: AskKind,
+        parts: mpsc::Sender<Answered>,
+        budget: Budget,
+    ) -> Result<Ticket, AskError> {
+        let id = self.0.next.fetch_add(1, Ordering::Relaxed);
         {
             let mut open = self.lock();
             if open.len() >= OPEN_MAX {
                 return Err(AskError::TooMany);
             }
-            open.insert(id, Open { node: node.clone(), parts: sender, left_out: 0 });
+            open.insert(id, Open { node: node.clone(), parts, budget, left_out: 0 });
         }
-        let handle = AskHandle { asks: self.clone(), id, node: node.clone(), kind, parts };
-        handle.prolong().await.map(|()| handle)
+        let ticket = Ticket { asks: self.clone(), id, node: node.clone() };
+        ticket.send(kind).await.map(|()| ticket)
     }
 
     /// Hands an answer on. Tells the node to stop where nobody waits for it.
-    pub(super) async fn deliver(&self, node: &NodeId, answer: Answer) {
+    pub(crate) async fn deliver(&self, node: &NodeId, answer: Answer) {
         if self.hand_on(node, answer.id, answer.part) {
             return;
         }
@@ -99,22 +148,29 @@ impl Asks {
     fn hand_on(&self, node: &NodeId, id: u64, part: AnswerPart) -> bool {
         let mut open = self.lock();
         let Some(asked) = open.get_mut(&id).filter(|asked| asked.node == *node) else {
-            return part == AnswerPart::End;
+            return part.ends();
         };
-        let ends = part == AnswerPart::End;
+        let mut ends = part.ends();
         let part = match part {
+            AnswerPart::Result { piece, .. } if !asked.budget.take(piece.bytes()) => {
+                ends = true;
+                let reason = "the results of all nodes are too long together; aggregate, or ask fewer nodes".into();
+                AnswerPart::Failed { kind: "execution".into(), reason }
+            }
             AnswerPart::Lines { lines, skipped } => {
                 AnswerPart::Lines { lines, skipped: skipped.saturating_add(std::mem::take(&mut asked.left_out)) }
             }
-            AnswerPart::End => AnswerPart::End,
+            part => part,
         };
-        let goes_on = match asked.parts.try_send(part) {
+        let sent = asked.parts.try_send(Answered { node: node.clone(), part });
+        let goes_on = match sent {
             Ok(()) => true,
-            Err(mpsc::error::TrySendError::Full(AnswerPart::Lines { lines, skipped })) => {
+            Err(mpsc::error::TrySendError::Full(Answered { part: AnswerPart::Lines { lines, skipped }, .. })) => {
                 asked.left_out = skipped.saturating_add(lines.len() as u64);
                 true
             }
-            Err(mpsc::error::TrySendError::Full(AnswerPart::End)) => true,
+            // A live view's end is seen by its channel's. A result with a part missing is none.
+            Err(mpsc::error::TrySendError::Full(Answered { part, .. })) => part == AnswerPart::End,
             Err(mpsc::error::TrySendError::Closed(_)) => false,
         };
         if ends || !goes_on {
@@ -135,10 +191,17 @@ impl Asks {
     }
 }
 
+impl Ticket {
+    async fn send(&self, kind: AskKind) -> Result<(), AskError> {
+        let sent = self.asks.send(&self.node, self.id, kind).await;
+        sent.map_err(|source| AskError::Unsent { node: self.node.clone(), source })
+    }
+}
+
 impl AskHandle {
     /// Next part of the answer; `None` once it has ended.
     pub async fn next(&mut self) -> Option<AnswerPart> {
-        self.parts.recv().await
+        self.parts.recv().await.map(|answered| answered.part)
     }
 
     /// Asks again under the same number, which prolongs a question that has a time limit.
@@ -146,12 +209,11 @@ impl AskHandle {
     /// # Errors
     /// [`AskError::Unsent`]; the question stays open.
     pub async fn prolong(&self) -> Result<(), AskError> {
-        let sent = self.asks.send(&self.node, self.id, self.kind.clone()).await;
-        sent.map_err(|source| AskError::Unsent { node: self.node.clone(), source })
+        self.ticket.send(self.kind.clone()).await
     }
 }
 
-impl Drop for AskHandle {
+impl Drop for Ticket {
     fn drop(&mut self) {
         self.asks.lock().remove(&self.id);
     }
@@ -210,6 +272,34 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn results_of_many_questions_share_a_channel_and_a_budget() {
+        let (sender, mut sent) = mpsc::channel(8);
+        let asks = Asks::new(Downlink::to_channel(sender), UnixMillis(5));
+        let texts = skerry_wire::Piece::Texts(vec!["x".repeat(500)]);
+        let piece = skerry_wire::Packed::pack(&texts).unwrap();
+        let (parts, mut answers) = mpsc::channel(8);
+        let budget = Budget::new(piece.bytes() + 100);
+        let mut tickets = Vec::new();
+        for name in ["a", "b"] {
+            let kind = AskKind::FollowLogs { for_secs: 1 };
+            tickets.push(asks.ask_for(&node(name), kind, parts.clone(), budget.clone()).await.unwrap());
+        }
+        let ids = [asked(sent.recv().await.unwrap()).id, asked(sent.recv().await.unwrap()).id];
+        let part = || AnswerPart::Result { number: 0, piece: piece.clone() };
+        asks.deliver(&node("a"), Answer { id: ids[0], part: part() }).await;
+        asks.deliver(&node("b"), Answer { id: ids[1], part: part() }).await;
+        assert_eq!(answers.recv().await, Some(Answered { node: node("a"), part: part() }));
+        let failed = answers.recv().await.unwrap();
+        assert!(failed.node == node("b") && matches!(failed.part, AnswerPart::Failed { .. }), "{failed:?}");
+        // The rest of it is not wanted any more.
+        asks.deliver(&node("b"), Answer { id: ids[1], part: part() }).await;
+        assert_eq!(asked(sent.recv().await.unwrap()), Ask { id: ids[1], kind: AskKind::Stop });
+        assert_eq!(asks.lock().len(), 1);
+        drop(tickets);
+        assert!(asks.lock().is_empty());
+    }
+
+    #[tokio::test]
     async fn what_nobody_waits_for_is_stopped_and_the_open_ones_are_bounded() {
         let (sender, mut sent) = mpsc::channel(2 * OPEN_MAX);
         let asks = Asks::new(Downlink::to_channel(sender), UnixMillis(5));
@@ -220,7 +310,7 @@ mod tests {
             sent.recv().await.unwrap();
         }
         assert!(matches!(asks.ask(&node("a"), kind.clone()).await, Err(AskError::TooMany)));
-        let id = handles[0].id;
+        let id = handles[0].ticket.id;
         handles.remove(0);
         asks.deliver(&node("a"), lines(id, 1)).await;
         assert_eq!(asked(sent.recv().await.unwrap()), Ask { id, kind: AskKind::Stop });

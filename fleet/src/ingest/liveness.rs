@@ -116,7 +116,7 @@ impl Liveness {
         self.lock().remove(node);
     }
 
-    pub(super) fn on_connected(
+    pub(crate) fn on_connected(
         &self,
         node: &NodeId,
         session: SessionId,
@@ -145,7 +145,7 @@ impl Liveness {
         })
     }
 
-    pub(super) fn on_hello(&self, node: &NodeId, hello: Hello, fault: Option<String>, now: UnixMillis) {
+    pub(crate) fn on_hello(&self, node: &NodeId, hello: Hello, fault: Option<String>, now: UnixMillis) {
         self.change(node, |live| {
             live.left = false;
             live.last_seen = Some(now);

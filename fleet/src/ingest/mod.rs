@@ -19,7 +19,7 @@ mod worker;
 #[cfg(test)]
 mod task_tests;
 
-pub use asks::{AskError, AskHandle, Asks};
+pub use asks::{Answered, AskError, AskHandle, Asks, Budget, Ticket};
 pub use counters::Counters;
 pub use liveness::{LiveState, Liveness, NodeLive};
 pub use task::{Desired, Ingest};

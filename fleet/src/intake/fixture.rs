@@ -95,5 +95,6 @@ pub(crate) fn hello(streams: &[(StreamKind, u64)]) -> Hello {
         root_version: 0,
         at: at(0),
         time_trusted: true,
+        asks: 0,
     }
 }

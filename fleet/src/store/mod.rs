@@ -44,6 +44,6 @@ pub use outgoing::{OutgoingBlock, Window, WindowMax, unsent};
 pub use retention::Retained;
 pub use seen::SeenNode;
 pub use senders::SenderState;
-pub use series::{SAMPLES_MAX, Select, Selected, SeriesData, with_node};
+pub use series::{SAMPLES_MAX, Select, Selected, SeriesData};
 pub use skerry_promql::{InvalidMatcher, MatchOp, Matcher};
 pub use stats::StoreStats;

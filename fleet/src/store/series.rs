@@ -6,6 +6,7 @@ use super::ledger::labels_of;
 use rusqlite::{Connection, params};
 use skerry_chunk::{Limits, MetricReader};
 use skerry_model::{Labels, NodeId, Sample, SeriesId, UnixMillis};
+use skerry_promapi::with_node;
 use skerry_promql::Matcher;
 use std::collections::{BTreeMap, HashMap};
 
@@ -43,16 +44,6 @@ pub struct Selected {
     pub series: Vec<SeriesData>,
     /// Blocks that could not be read: the file is damaged there. The rest was read.
     pub damaged_blocks: u64,
-}
-
-/// Labels as the fleet shows them: with the node's name as `node`. A label of that name that the node set itself
-/// becomes `exported_node`, as Prometheus does when it scrapes.
-#[must_use]
-pub fn with_node(labels: &Labels, node: &NodeId) -> Labels {
-    let own = labels.value("node");
-    let moved = if own.is_empty() { Ok(labels.clone()) } else { labels.with("exported_node", own) };
-    // A label set that is full to its bounds stays as it is; the node stands beside it in every answer.
-    moved.and_then(|labels| labels.with("node", node.as_str())).unwrap_or_else(|_| labels.clone())
 }
 
 /// Label sets that meet the matchers, whenever they had samples; at most `limit`.

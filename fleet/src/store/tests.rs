@@ -5,6 +5,7 @@ use crate::intake::core::{Outcome, Verdict};
 use crate::intake::fixture::{self, at, node};
 use proptest::prelude::*;
 use skerry_model::{Epoch, LossEntry, LossReason, Sample, Seq, SeriesId, Span, StreamKind, TimeRange, UnixMillis};
+use skerry_promapi::with_node;
 use skerry_wire::{Batch, ConfigState, Event, EventKind};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;

@@ -7,16 +7,21 @@
 //! - Parameters are checked before anything is read, and what a query may touch is the caller's to bound.
 
 mod about;
+mod asked;
+pub mod edge;
+mod member;
 mod params;
 mod write;
 
 pub use about::{Health, Runtime, Target, Targets, config_text};
+pub use asked::{Found, evaluate};
+pub use member::{Member, with_node, with_signed};
 pub use params::Params;
 
 use params::Bad;
 use skerry_model::{Labels, MetricMeta, UnixMillis};
-use skerry_promql::{Limits, Matcher, Query, QueryError, Source, SourceError, Span};
-use std::collections::BTreeSet;
+use skerry_promql::{Limits, Matcher, QueryError, Source, SourceError};
+use skerry_wire::Question;
 
 /// A source that can also say which series there are.
 pub trait Catalog: Source {
@@ -149,51 +154,66 @@ impl From<SourceError> for Failure {
     }
 }
 
-/// Answers a request. Blocks while the source does.
-#[must_use]
-pub fn answer(endpoint: &Endpoint, params: &Params, source: &dyn Catalog, now: UnixMillis, limits: Limits) -> Response {
-    let request = Request { params, source, now, limits };
-    let body = match endpoint {
-        Endpoint::Query => request.query(),
-        Endpoint::QueryRange => request.query_range(),
-        Endpoint::Series => request.series(),
-        Endpoint::Labels => request.labels(),
-        Endpoint::LabelValues(name) => request.label_values(name),
-        Endpoint::FormatQuery => request.format_query(),
-        Endpoint::Exemplars => request.exemplars(),
-        Endpoint::Metadata => request.metadata(),
-        Endpoint::Targets => request.targets(),
-        Endpoint::ScrapePools => source.targets().map(|targets| about::scrape_pools(&targets)).map_err(Failure::from),
-        Endpoint::Rules => request.rules(),
-        Endpoint::Alerts => Ok(write::success("{\"alerts\":[]}", &[], &[])),
-        Endpoint::Alertmanagers => {
-            Ok(write::success("{\"activeAlertmanagers\":[],\"droppedAlertmanagers\":[]}", &[], &[]))
-        }
-        Endpoint::BuildInfo => Ok(build_info()),
-        Endpoint::Config => Ok(about::config(&source.runtime())),
-        Endpoint::Flags => Ok(about::flags(&source.runtime())),
-        Endpoint::RuntimeInfo => Ok(about::runtime_info(&source.runtime(), now)),
-        Endpoint::Tsdb => request.tsdb(),
-    };
-    match body {
-        Ok(body) => Response { status: 200, body },
-        Err(Failure::Bad(Bad { parameter, problem })) => {
-            failure(400, "bad_data", &format!("invalid parameter \"{parameter}\": {problem}"))
-        }
-        Err(Failure::Query(error)) => {
-            let (status, text) = match (&error, error.error_type()) {
-                (QueryError::Source(source), kind) => (500, format!("{kind}: {}", source.0)),
-                (_, "bad_data") => (400, format!("invalid parameter \"query\": {error}")),
-                _ => (422, error.to_string()),
-            };
-            failure(status, error.error_type(), &text)
+/// Why a request has no answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// HTTP status.
+    pub status: u16,
+    /// `errorType`.
+    pub kind: &'static str,
+    /// `error`.
+    pub text: String,
+}
+
+impl From<Bad> for Refusal {
+    fn from(Bad { parameter, problem }: Bad) -> Self {
+        Self { status: 400, kind: "bad_data", text: format!("invalid parameter \"{parameter}\": {problem}") }
+    }
+}
+
+impl From<QueryError> for Refusal {
+    fn from(error: QueryError) -> Self {
+        let kind = error.error_type();
+        let (status, text) = match (&error, kind) {
+            (QueryError::Source(source), kind) => (500, format!("{kind}: {}", source.0)),
+            (_, "bad_data") => (400, format!("invalid parameter \"query\": {error}")),
+            _ => (422, error.to_string()),
+        };
+        Self { status, kind, text }
+    }
+}
+
+impl From<Failure> for Refusal {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Bad(bad) => bad.into(),
+            Failure::Query(error) => error.into(),
         }
     }
 }
 
-fn failure(status: u16, kind: &str, text: &str) -> Response {
-    let body = serde_json::json!({"status": "error", "errorType": kind, "error": text});
-    Response { status, body: body.to_string() }
+impl From<Refusal> for Response {
+    fn from(Refusal { status, kind, text }: Refusal) -> Self {
+        let body = serde_json::json!({"status": "error", "errorType": kind, "error": text});
+        Self { status, body: body.to_string() }
+    }
+}
+
+/// The question that a request asks of the data; `None` where it asks for something else.
+///
+/// # Errors
+/// [`Refusal`] where a parameter cannot be used.
+pub fn question(endpoint: &Endpoint, params: &Params) -> Result<Option<Question>, Refusal> {
+    asked::question(endpoint, params).map_err(Refusal::from)
+}
+
+/// Answers a request. Blocks while the source does.
+#[must_use]
+pub fn answer(endpoint: &Endpoint, params: &Params, source: &dyn Catalog, now: UnixMillis, limits: Limits) -> Response {
+    match (Request { params, source, now, limits }).body(endpoint) {
+        Ok(body) => Response { status: 200, body },
+        Err(failure) => Refusal::from(failure).into(),
+    }
 }
 
 /// What Grafana looks at to know which features it may use.
@@ -211,90 +231,33 @@ struct Request<'a> {
 }
 
 impl Request<'_> {
-    fn limits(&self) -> Result<Limits, Bad> {
-        let lookback = self.params.duration("lookback_delta")?.unwrap_or(self.limits.lookback);
-        Ok(Limits { lookback, ..self.limits })
-    }
-
-    /// The query; one that is absent reads as an empty one does.
-    fn parsed(&self) -> Result<Query, Failure> {
-        // What a query may touch is bounded, and so is its time; the parameter is checked for clients' sake.
-        self.params.duration("timeout")?;
-        Ok(Query::parse(self.params.first("query").unwrap_or_default())?)
-    }
-
-    fn query(&self) -> Result<String, Failure> {
-        let query = self.parsed()?;
-        let at = self.params.time("time")?.unwrap_or(self.now);
-        let answer = query.evaluate(self.source, Span::instant(at), self.limits()?)?;
-        Ok(write::answer(&answer, at, self.params.limit()?))
-    }
-
-    fn query_range(&self) -> Result<String, Failure> {
-        let query = self.parsed()?;
-        let missing = |parameter| Bad { parameter, problem: "it is required".into() };
-        let start = self.params.time("start")?.ok_or_else(|| missing("start"))?;
-        let end = self.params.time("end")?.ok_or_else(|| missing("end"))?;
-        let step = self.params.duration("step")?.ok_or_else(|| missing("step"))?;
-        if end < start {
-            return Err(Bad { parameter: "end", problem: "end timestamp must not be before start time".into() }.into());
+    fn body(&self, endpoint: &Endpoint) -> Result<String, Failure> {
+        if let Some(question) = asked::question(endpoint, self.params)? {
+            let limit = self.params.limit()?;
+            return Ok(write::found(&evaluate(&question, self.source, self.now, self.limits)?, limit));
         }
-        let answer = query.evaluate(self.source, Span::range(start, end, step)?, self.limits()?)?;
-        Ok(write::answer(&answer, end, self.params.limit()?))
-    }
-
-    /// The series that any `match[]` means; all of them where none is asked for and that is allowed.
-    fn found(&self, needs_match: bool) -> Result<BTreeSet<Labels>, Failure> {
-        let to = self.params.time("end")?.unwrap_or(self.now);
-        let from = self.params.time("start")?.unwrap_or(UnixMillis(to.0.saturating_sub(LIST_RANGE_MS)));
-        let selectors: Vec<&str> = self.params.all("match[]").collect();
-        if selectors.is_empty() {
-            if needs_match {
-                return Err(Bad { parameter: "match[]", problem: "no match[] parameter provided".into() }.into());
+        match endpoint {
+            Endpoint::FormatQuery => self.format_query(),
+            Endpoint::Exemplars => self.exemplars(),
+            Endpoint::Metadata => self.metadata(),
+            Endpoint::Targets => self.targets(),
+            Endpoint::ScrapePools => Ok(about::scrape_pools(&self.source.targets()?)),
+            Endpoint::Alerts => Ok(write::success("{\"alerts\":[]}", &[], &[])),
+            Endpoint::Alertmanagers => {
+                Ok(write::success("{\"activeAlertmanagers\":[],\"droppedAlertmanagers\":[]}", &[], &[]))
             }
-            return Ok(self.source.series(&[], from, to, SERIES_MAX)?.into_iter().collect());
+            Endpoint::BuildInfo => Ok(build_info()),
+            Endpoint::Config => Ok(about::config(&self.source.runtime())),
+            Endpoint::Flags => Ok(about::flags(&self.source.runtime())),
+            Endpoint::RuntimeInfo => Ok(about::runtime_info(&self.source.runtime(), self.now)),
+            Endpoint::Tsdb => self.tsdb(),
+            // The others are questions and were answered above.
+            _ => self.rules(),
         }
-        let mut found = BTreeSet::new();
-        for selector in selectors {
-            let matchers = Query::parse(selector).and_then(|query| query.matchers());
-            let matchers = matchers.map_err(|error| Bad { parameter: "match[]", problem: error.to_string() })?;
-            found.extend(self.source.series(&matchers, from, to, SERIES_MAX)?);
-        }
-        Ok(found)
-    }
-
-    fn series(&self) -> Result<String, Failure> {
-        let found = self.found(true)?;
-        let limit = self.params.limit()?.unwrap_or(usize::MAX);
-        let items = found.iter().take(limit).map(write::labels);
-        Ok(self.listed(items.collect(), found.len()))
-    }
-
-    fn labels(&self) -> Result<String, Failure> {
-        let found = self.found(false)?;
-        let names: BTreeSet<&str> = found.iter().flat_map(|labels| labels.iter().map(|(name, _)| name)).collect();
-        self.texts(names)
-    }
-
-    fn label_values(&self, name: &str) -> Result<String, Failure> {
-        let found = self.found(false)?;
-        let values: BTreeSet<&str> = found.iter().map(|labels| labels.value(name)).filter(|v| !v.is_empty()).collect();
-        self.texts(values)
-    }
-
-    fn texts(&self, texts: BTreeSet<&str>) -> Result<String, Failure> {
-        let limit = self.params.limit()?.unwrap_or(usize::MAX);
-        let items: Vec<String> = texts.iter().take(limit).map(|text| write::text(text)).collect();
-        Ok(self.listed(items, texts.len()))
-    }
-
-    fn listed(&self, items: Vec<String>, of: usize) -> String {
-        let warnings: &[&str] = if items.len() < of { &["results truncated due to limit"] } else { &[] };
-        write::success(&format!("[{}]", items.join(",")), warnings, &[])
     }
 
     fn exemplars(&self) -> Result<String, Failure> {
-        self.parsed()?;
+        asked::query(self.params)?;
         Ok(write::success("[]", &[], &[]))
     }
 
@@ -321,7 +284,7 @@ impl Request<'_> {
     }
 
     fn format_query(&self) -> Result<String, Failure> {
-        let query = self.parsed()?;
+        let query = asked::query(self.params)?;
         Ok(write::success(&write::text(&query.prettify()), &[], &[]))
     }
 }

@@ -1,5 +1,6 @@
 //! JSON as Prometheus writes it: values as texts, times as seconds with at most three decimals.
 
+use crate::asked::Found;
 use skerry_model::{Labels, UnixMillis};
 use skerry_promql::{Answer, Point, Series, Value, number_text};
 use std::fmt::Write;
@@ -17,36 +18,59 @@ pub(crate) fn success(data: &str, warnings: &[&str], infos: &[&str]) -> String {
     body
 }
 
+/// Said where not all is shown.
+pub(crate) const CUT: &str = "results truncated due to limit";
+
+/// What a question found, at most `limit` items of it.
+pub(crate) fn found(found: &Found, limit: Option<usize>) -> String {
+    let (data, is_cut) = match found {
+        Found::Answer { answer: value, at } => return answer(value, *at, limit),
+        Found::Series(sets) => items(sets.iter().map(labels), sets.len(), limit),
+        Found::Texts(texts) => items(texts.iter().map(|item| text(item)), texts.len(), limit),
+    };
+    success(&data, if is_cut { &[CUT] } else { &[] }, &[])
+}
+
+/// A list of at most `limit` items, and whether there were more.
+pub(crate) fn items(items: impl Iterator<Item = String>, of: usize, limit: Option<usize>) -> (String, bool) {
+    let limit = limit.unwrap_or(usize::MAX);
+    let items: Vec<String> = items.take(limit).collect();
+    (format!("[{}]", items.join(",")), of > limit)
+}
+
 /// An answer of the evaluator; `at` is what a text is dated with.
-pub(crate) fn answer(answer: &Answer, at: UnixMillis, limit: Option<usize>) -> String {
-    let (kind, result, is_cut) = match &answer.value {
-        Value::String(content) => ("string", format!("[{},{}]", time(at), text(content)), false),
-        Value::Scalar(points) if points.len() == 1 => ("scalar", pair(&points[0]), false),
+fn answer(answer: &Answer, at: UnixMillis, limit: Option<usize>) -> String {
+    let (data, is_cut) = match &answer.value {
+        Value::String(content) => (string(at, content), false),
+        Value::Scalar(points) if points.len() == 1 => (typed("scalar", &pair(&points[0])), false),
         Value::Scalar(points) => {
             let only = Series { labels: Labels::default(), points: points.clone() };
-            ("matrix", format!("[{}]", series(&only, false)), false)
+            series_list(&[only], false, None)
         }
-        Value::Vector(all) => {
-            let (items, is_cut) = list(all, true, limit);
-            ("vector", items, is_cut)
-        }
-        Value::Matrix(all) => {
-            let (items, is_cut) = list(all, false, limit);
-            ("matrix", items, is_cut)
-        }
+        Value::Vector(all) => series_list(all, true, limit),
+        Value::Matrix(all) => series_list(all, false, limit),
     };
     let mut warnings: Vec<&str> = answer.annotations.warnings().collect();
     if is_cut {
-        warnings.push("results truncated due to limit");
+        warnings.push(CUT);
     }
     let infos: Vec<&str> = answer.annotations.infos().collect();
-    success(&format!("{{\"resultType\":\"{kind}\",\"result\":{result}}}"), &warnings, &infos)
+    success(&data, &warnings, &infos)
 }
 
-fn list(all: &[Series], single: bool, limit: Option<usize>) -> (String, bool) {
-    let limit = limit.unwrap_or(usize::MAX);
-    let items: Vec<String> = all.iter().take(limit).map(|item| series(item, single)).collect();
-    (format!("[{}]", items.join(",")), all.len() > limit)
+/// A text as a result.
+pub(crate) fn string(at: UnixMillis, content: &str) -> String {
+    typed("string", &format!("[{},{}]", time(at), text(content)))
+}
+
+/// A vector or a matrix of at most `limit` series, and whether there were more.
+pub(crate) fn series_list(all: &[Series], single: bool, limit: Option<usize>) -> (String, bool) {
+    let (list, is_cut) = items(all.iter().map(|item| series(item, single)), all.len(), limit);
+    (typed(if single { "vector" } else { "matrix" }, &list), is_cut)
+}
+
+fn typed(kind: &str, result: &str) -> String {
+    format!("{{\"resultType\":\"{kind}\",\"result\":{result}}}")
 }
 
 fn series(series: &Series, single: bool) -> String {

@@ -77,6 +77,19 @@ impl Span {
     }
 }
 
+/// What an expression is worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// A number.
+    Scalar,
+    /// A text.
+    String,
+    /// Series with one value each.
+    Vector,
+    /// Series with many values.
+    Matrix,
+}
+
 /// A parsed query.
 #[derive(Debug, Clone)]
 pub struct Query {
@@ -122,6 +135,17 @@ impl Query {
         match &*self.expr.kind {
             Kind::Vector(selector) if selector.shift == Shift::default() => Ok(selector.matchers.clone()),
             _ => Err(QueryError::Parse("a plain selector is expected, such as up{job=\"node\"}".into())),
+        }
+    }
+
+    /// What it is worth, which no data change.
+    #[must_use]
+    pub fn shape(&self) -> Shape {
+        match self.expr.kind_of_value() {
+            Type::Scalar => Shape::Scalar,
+            Type::Text => Shape::String,
+            Type::Vector => Shape::Vector,
+            Type::Matrix => Shape::Matrix,
         }
     }
 

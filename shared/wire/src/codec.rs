@@ -33,6 +33,14 @@ pub enum DecodeError {
         /// The decoder's words.
         cause: String,
     },
+    /// Part of a message that is compressed cannot be unpacked within its bounds.
+    #[error("packed part of {bytes} bytes cannot be unpacked: {cause}")]
+    Compression {
+        /// Length of the packed part.
+        bytes: usize,
+        /// Why.
+        cause: String,
+    },
 }
 
 impl DecodeError {
@@ -42,6 +50,7 @@ impl DecodeError {
         match self {
             Self::Preflight { .. } => "malformed",
             Self::Shape { .. } => "unexpected",
+            Self::Compression { .. } => "compression",
         }
     }
 }

@@ -14,12 +14,17 @@
 mod ack;
 pub mod codec;
 mod message;
+mod query;
 mod topic;
 
 pub use ack::SeqSet;
 pub use message::{
-    Ack, Acks, Answer, AnswerPart, Ask, AskKind, Backlog, Batch, Body, ConfigState, Event, EventKind, Gone, Hello,
-    HostFacts, LiveLine, PROTOCOL_VERSION, Status, StatusReport, StreamTip, Trust,
+    Ack, Acks, Answer, AnswerPart, Ask, AskId, AskKind, Backlog, Batch, Body, ConfigState, Event, EventKind, Gone,
+    Hello, HostFacts, LiveLine, PROTOCOL_VERSION, Status, StatusReport, StreamTip, Trust,
+};
+pub use query::{
+    ASK_BYTES_MAX, ASKS_VERSION, Done, InvalidPoints, PIECE_BYTES_MAX, POINT_BYTES, Packed, Piece, Points, QueryAsk,
+    Question, ResultKind, Scope, SeriesPart, Unpackable,
 };
 pub use topic::{DownLeaf, InvalidTopic, Topic, UpLeaf};
 

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use skerry_model::{Epoch, LossEntry, LossReason, Seq, SeriesId, StreamKind, StreamName, TimeRange, UnixMillis};
 
 use crate::SeqSet;
+use crate::query::{Done, Packed, QueryAsk};
 
 /// Version of the messages. A peer that says another one is told so and nothing of it is taken.
 pub const PROTOCOL_VERSION: u16 = 1;
@@ -45,6 +46,9 @@ pub struct Hello {
     /// Whether the node trusts that clock.
     #[serde(rename = "trus")]
     pub time_trusted: bool,
+    /// [`crate::ASKS_VERSION`] of the queries that the node answers; zero for an agent that knows none.
+    #[serde(rename = "asks", default)]
+    pub asks: u16,
 }
 
 /// Facts about the machine, for people. Each text at most 128 bytes.
@@ -324,8 +328,18 @@ pub enum AskKind {
         /// Seconds, at most 300.
         for_secs: u32,
     },
+    /// Answer from the node's own store: with [`AnswerPart::Result`] and [`AnswerPart::Done`], or with
+    /// [`AnswerPart::Failed`].
+    Query(QueryAsk),
     /// End what was asked under this id.
     Stop,
+}
+
+/// The part of an [`Ask`] that every version understands: an agent that does not know the question can say so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AskId {
+    /// [`Ask::id`].
+    pub id: u64,
 }
 
 /// `up/answer`.
@@ -350,8 +364,34 @@ pub enum AnswerPart {
         /// the durable path carries them.
         skipped: u64,
     },
+    /// A piece of a query's result.
+    Result {
+        /// Counts the pieces from zero.
+        #[serde(rename = "n")]
+        number: u32,
+        /// The piece.
+        #[serde(rename = "p")]
+        piece: Packed,
+    },
+    /// The result of a query is complete.
+    Done(Done),
+    /// A query has no result.
+    Failed {
+        /// `errorType` of Prometheus's API.
+        kind: String,
+        /// Why, for people.
+        reason: String,
+    },
     /// The answer has ended.
     End,
+}
+
+impl AnswerPart {
+    /// Whether nothing follows it.
+    #[must_use]
+    pub const fn ends(&self) -> bool {
+        matches!(self, Self::Done(_) | Self::Failed { .. } | Self::End)
+    }
 }
 
 /// One line of a live view.
@@ -403,6 +443,7 @@ mod tests {
             root_version: 1,
             at: UnixMillis(1_700_000_000_000),
             time_trusted: false,
+            asks: 1,
         };
         assert_eq!(codec::decode::<Hello>(&codec::encode(&hello), 4096).unwrap(), hello);
         let mut have = SeqSet::new();
@@ -425,6 +466,14 @@ mod tests {
         assert_eq!(codec::decode::<Vec<Event>>(&codec::encode(&events), 4096).unwrap(), events);
         let status = Status::Gone { session: 3, clean: true };
         assert_eq!(codec::decode::<Status>(&codec::encode(&status), 4096).unwrap(), status);
+    }
+
+    #[test]
+    fn a_question_of_a_later_version_has_a_number_all_the_same() {
+        let later: std::collections::BTreeMap<&str, u64> = [("id", 7), ("q", 1)].into();
+        let bytes = codec::encode(&later);
+        assert!(codec::decode::<Ask>(&bytes, 4096).is_err());
+        assert_eq!(codec::decode::<AskId>(&bytes, 4096).unwrap(), AskId { id: 7 });
     }
 
     #[test]

@@ -315,6 +315,7 @@ fn hello(outbox: &Outbox, now: Mono) -> Hello {
         root_version: 0,
         at: UnixMillis(now.0 as i64),
         time_trusted: true,
+        asks: 0,
     }
 }
 

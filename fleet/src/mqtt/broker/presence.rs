@@ -109,6 +109,7 @@ mod tests {
             root_version: 0,
             at: UnixMillis(0),
             time_trusted: true,
+            asks: 0,
         };
         codec::encode(&hello).into()
     }

@@ -3,9 +3,10 @@
 use super::core::{Sender, Taken};
 use crate::clock::WallClock;
 use crate::intake::core::Verdict;
-use crate::store::{LossRow, Matcher, ReadError, Select, Store, StoreError, with_node};
+use crate::store::{LossRow, Matcher, ReadError, Select, Store, StoreError};
 use bytes::Bytes;
 use skerry_model::{Epoch, NodeId, StreamKind, TimeRange, UnixMillis};
+use skerry_promapi::with_node;
 use skerry_remote::{DecodeError, Limits, Protocol, unpack};
 use std::collections::{HashMap, VecDeque};
 use std::fmt::Write;

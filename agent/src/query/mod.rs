@@ -1,0 +1,103 @@
+//! Questions about what this node keeps: from the local HTTP, and from the centre over the link.
+//!
+//! [`Queries`] evaluates one at a time, whoever asks: the node's memory is for its work, and a second asker waits.
+//! [`AskTask`] takes the centre's questions, in the order that [`asks`] decides, and answers in small parts.
+//!
+//! Invariants:
+//! - A question changes nothing, on the disk or elsewhere.
+//! - A query touches at most 250,000 values, and a result that goes to the centre has at most 4 MiB.
+//! - A question of the centre that has expired, or was taken back, is not evaluated; a flood of them is refused.
+
+mod asks;
+mod kept;
+mod task;
+
+pub use kept::About;
+pub use task::AskTask;
+
+use crate::store::Store;
+use crate::vitals::Vitals;
+use kept::Kept;
+use skerry_model::Labels;
+use skerry_promapi::{Catalog, Endpoint, Found, Member, Params, Refusal, Response, answer, evaluate};
+use skerry_promql::Limits;
+use skerry_wire::Question;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+
+/// Samples and values that one query may touch: about 4 MB in all.
+const VALUES_MAX: u64 = 250_000;
+
+/// Counters for the agent's own metrics.
+#[derive(Debug, Default)]
+pub struct AskStats {
+    /// Questions of the centre that were answered, or told why not.
+    pub answered: AtomicU64,
+    /// Questions that were refused unread: too many, or switched off.
+    pub refused: AtomicU64,
+}
+
+/// Answers questions; cheap to clone.
+#[derive(Clone)]
+pub struct Queries {
+    store: Store,
+    vitals: Vitals,
+    about: Arc<About>,
+    turn: Arc<Semaphore>,
+}
+
+impl Queries {
+    /// Over what `store` keeps.
+    #[must_use]
+    pub fn new(store: Store, vitals: Vitals, about: About) -> Self {
+        Self { store, vitals, about: Arc::new(about), turn: Arc::new(Semaphore::new(1)) }
+    }
+
+    /// Answers a request of the local HTTP; `None` where that ended badly, which is logged.
+    pub async fn answer(&self, endpoint: Endpoint, params: Params) -> Option<Response> {
+        let now = self.vitals.clock.wall();
+        self.in_turn(move |kept, limits| answer(&endpoint, &params, &kept, now, limits)).await
+    }
+
+    /// Answers a question of the centre, which knows this node by these labels beside its name.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    pub async fn evaluate(&self, question: Question, signed: Labels) -> Result<Found, Refusal> {
+        let (now, node) = (self.vitals.clock.wall(), self.vitals.node.clone());
+        let work = move |source, limits| {
+            let member: &dyn Catalog = &Member { source, node, signed };
+            evaluate(&question, member, now, limits).map_err(Refusal::from)
+        };
+        self.in_turn(work).await.unwrap_or_else(|| {
+            let text = "the query ended badly; the agent's log has the cause".into();
+            Err(Refusal { status: 500, kind: "internal", text })
+        })
+    }
+
+    async fn in_turn<T: Send + 'static>(&self, work: impl FnOnce(Kept, Limits) -> T + Send + 'static) -> Option<T> {
+        // Never closed while anybody holds it.
+        let turn = self.turn.clone().acquire_owned().await;
+        let kept = Kept {
+            store: self.store.clone(),
+            runtime: Handle::current(),
+            vitals: self.vitals.clone(),
+            about: self.about.clone(),
+        };
+        let limits = Limits { values_max: VALUES_MAX, ..Limits::default() };
+        let work = move || {
+            // Whoever asked may go away; the turn lasts until the work is done all the same.
+            let _turn = turn;
+            work(kept, limits)
+        };
+        match tokio::task::spawn_blocking(work).await {
+            Ok(done) => Some(done),
+            Err(error) => {
+                tracing::error!(%error, "a query ended badly");
+                None
+            }
+        }
+    }
+}
