@@ -1,9 +1,9 @@
 //! Bodies of blocks: which encoding each stream uses, and with which bounds.
 
-use skerry_chunk::{EncodeError, Limits, LogBlock, LogReader, MetricBlock, MetricReader, dict};
+use skerry_chunk::{EncodeError, Limits, LogBlock, LogReader, MetricBlock, MetricReader, Unpacker, dict};
 use skerry_model::{Labels, LogRecord, Sample, SeriesId, TimeRange, UnixMillis};
 use skerry_wire::{EVENTS_MAX, Event, codec};
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 /// Most rows in a block of samples, whatever the config says.
 pub(super) const ROWS_MAX: usize = 1024;
@@ -69,33 +69,23 @@ pub(super) fn read_metrics(bytes: &[u8]) -> Result<MetricBlock, Unreadable> {
     MetricBlock::decode(bytes, &LIMITS).map_err(Unreadable::because)
 }
 
-/// Samples of some series in a block, by rising series id.
-pub(super) fn read_columns(
+/// Hands on the samples of some series in a block, with what `wanted` says of the series.
+pub(super) fn read_samples<T: Copy>(
+    unpacker: &mut Unpacker,
     bytes: &[u8],
-    series: &BTreeSet<SeriesId>,
-) -> Result<Vec<(SeriesId, Vec<Sample>)>, Unreadable> {
-    let reader = MetricReader::open(bytes, &LIMITS).map_err(Unreadable::because)?;
-    let samples = |values: Vec<Option<f64>>| {
-        let pairs = reader.timestamps().iter().zip(values);
-        pairs.filter_map(|(at, value)| value.map(|value| Sample { at: *at, value })).collect()
-    };
-    let wanted: Vec<SeriesId> = reader.series().iter().copied().filter(|id| series.contains(id)).collect();
-    let mut columns = Vec::with_capacity(wanted.len());
-    // Finding one column walks the directory, so many are taken in one pass.
-    if wanted.len() <= 8 {
-        for id in wanted {
-            let values = reader.read(id).map_err(Unreadable::because)?;
-            columns.push((id, samples(values.unwrap_or_default())));
+    wanted: &BTreeMap<SeriesId, T>,
+    mut each: impl FnMut(T, Sample),
+) -> Result<(), Unreadable> {
+    let reader = MetricReader::open_with(unpacker, bytes, &LIMITS).map_err(Unreadable::because)?;
+    let mut hand_on = |told, at, value| each(told, Sample { at, value });
+    // Finding one column is quicker than walking over all of them, up to a few.
+    if wanted.len() <= 4 {
+        for (id, told) in wanted {
+            reader.samples(*id, |at, value| hand_on(*told, at, value)).map_err(Unreadable::because)?;
         }
-    } else {
-        for column in reader.columns() {
-            let column = column.map_err(Unreadable::because)?;
-            if series.contains(&column.series) {
-                columns.push((column.series, samples(column.values)));
-            }
-        }
+        return Ok(());
     }
-    Ok(columns)
+    reader.samples_of(|id| wanted.get(&id).copied(), hand_on).map_err(Unreadable::because)
 }
 
 /// Encodes log records.

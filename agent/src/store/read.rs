@@ -10,11 +10,11 @@ use super::schema;
 use super::streams::Stream;
 use super::writer::Writer;
 use rusqlite::{Connection, OptionalExtension};
-use skerry_chunk::LogBlock;
+use skerry_chunk::{LogBlock, Unpacker};
 use skerry_model::{Labels, LogRecord, LossEntry, LossReason, Sample, SeriesId, StreamKind, TimeRange, UnixMillis};
 use skerry_promql::{Matcher, matches_all};
 use skerry_wire::{MESSAGE_BYTES_MAX, codec};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 /// Which samples.
@@ -148,9 +148,10 @@ fn hit(record: &LogRecord, query: &LogQuery) -> bool {
     within(query.range, record.at) && matches(&record.labels, &query.matchers)
 }
 
-fn body(db: &Connection, id: i64) -> rusqlite::Result<Option<Vec<u8>>> {
+/// What `read` makes of a block's body; `None` where the block is gone or its page is damaged.
+fn with_body<T>(db: &Connection, id: i64, read: impl FnOnce(&[u8]) -> T) -> rusqlite::Result<Option<T>> {
     let mut statement = db.prepare_cached("SELECT body FROM block WHERE id = ?1")?;
-    match statement.query_row([id], |row| row.get(0)).optional() {
+    match statement.query_row([id], |row| Ok(read(row.get_ref(0)?.as_blob()?))).optional() {
         Err(error) if schema::is_corrupt(&error) => {
             tracing::warn!(block = id, %error, "stored block cannot be read");
             Ok(None)
@@ -167,42 +168,52 @@ pub(super) fn series(
 ) -> Result<Vec<(Labels, Vec<Sample>)>, ReadError> {
     let fail = |source| ReadError::Database { path: path.to_owned(), source };
     let db = schema::open_reader(path).map_err(fail)?;
-    let mut wanted: HashMap<SeriesId, Labels> = stored_series(&db, &query.matchers).map_err(fail)?;
-    wanted.extend(snapshot.unsaved.into_iter().filter(|(_, labels)| matches_all(&query.matchers, labels)));
-    let ids: BTreeSet<SeriesId> = wanted.keys().copied().collect();
-    let mut answer: BTreeMap<Labels, Vec<Sample>> = BTreeMap::new();
+    // One transaction: a lock per statement would cost more than most statements.
+    let db = db.unchecked_transaction().map_err(fail)?;
+    let mut found: HashMap<SeriesId, Labels> = stored_series(&db, &query.matchers).map_err(fail)?;
+    found.extend(snapshot.unsaved.into_iter().filter(|(_, labels)| matches_all(&query.matchers, labels)));
+    // A label set that fell silent and came back has several numbers; its samples are one series.
+    let mut answer: BTreeMap<Labels, Vec<Sample>> = found.values().map(|labels| (labels.clone(), Vec::new())).collect();
+    let places: HashMap<&Labels, usize> = answer.keys().zip(0..).collect();
+    let wanted: BTreeMap<SeriesId, usize> = found.iter().map(|(id, labels)| (*id, places[labels])).collect();
+    let mut samples: Vec<Vec<Sample>> = vec![Vec::new(); answer.len()];
     let mut count = 0;
-    let mut add = |id: SeriesId, sample: Sample| {
-        count += 1;
-        if let Some(labels) = wanted.get(&id) {
-            match answer.get_mut(labels) {
-                Some(samples) => samples.push(sample),
-                None => drop(answer.insert(labels.clone(), vec![sample])),
+    let mut add = |place: usize, sample: Sample| {
+        if within(query.range, sample.at) {
+            count += 1;
+            if count <= query.samples_max {
+                samples[place].push(sample);
             }
         }
-        if count > query.samples_max { Err(ReadError::TooMany { samples_max: query.samples_max }) } else { Ok(()) }
+        count
     };
-    for id in snapshot.blocks {
-        let Some(bytes) = body(&db, id).map_err(fail)? else { continue };
-        let columns = match blocks::read_columns(&bytes, &ids) {
-            Ok(columns) => columns,
-            Err(error) => {
-                tracing::warn!(block = id, %error, "stored block cannot be read");
-                continue;
-            }
-        };
-        for (series, samples) in columns {
-            for sample in samples.into_iter().filter(|sample| within(query.range, sample.at)) {
-                add(series, sample)?;
-            }
+    let too_many = || ReadError::TooMany { samples_max: query.samples_max };
+    let mut unpacker = Unpacker::new();
+    for id in if wanted.is_empty() { Vec::new() } else { snapshot.blocks } {
+        let read = with_body(&db, id, |bytes| {
+            let mut total = 0;
+            let read = blocks::read_samples(&mut unpacker, bytes, &wanted, |place, sample| total = add(place, sample));
+            read.map(|()| total)
+        });
+        match read.map_err(fail)? {
+            Some(Ok(total)) if total > query.samples_max => return Err(too_many()),
+            Some(Err(error)) => tracing::warn!(block = id, %error, "stored block cannot be read"),
+            _ => {}
         }
     }
     for row in snapshot.rows {
-        for (series, value) in row.values.iter().filter(|(series, _)| ids.contains(series)) {
-            add(*series, Sample { at: row.at, value: *value })?;
+        for (series, value) in &row.values {
+            if let Some(place) = wanted.get(series)
+                && add(*place, Sample { at: row.at, value: *value }) > query.samples_max
+            {
+                return Err(too_many());
+            }
         }
     }
-    Ok(answer.into_iter().collect())
+    for (held, samples) in answer.values_mut().zip(samples) {
+        *held = samples;
+    }
+    Ok(answer.into_iter().filter(|(_, samples)| !samples.is_empty()).collect())
 }
 
 fn stored_series(db: &Connection, matchers: &[Matcher]) -> rusqlite::Result<HashMap<SeriesId, Labels>> {
@@ -243,8 +254,9 @@ pub(super) fn logs(path: &Path, snapshot: LogSnapshot, query: &LogQuery) -> Resu
         if records.len() >= query.records_max {
             break;
         }
-        let Some(bytes) = body(&db, id).map_err(fail)? else { continue };
-        match blocks::read_logs(&bytes, |labels| matches(labels, &query.matchers)) {
+        let read = with_body(&db, id, |bytes| blocks::read_logs(bytes, |labels| matches(labels, &query.matchers)));
+        let Some(read) = read.map_err(fail)? else { continue };
+        match read {
             Ok(block) => records.extend(block.into_iter().rev().filter(|record| hit(record, query))),
             Err(error) => tracing::warn!(block = id, %error, "stored block cannot be read"),
         }

@@ -48,7 +48,17 @@ impl<'a> Cursor<'a> {
         Ok(self.take(1)?[0])
     }
 
+    #[inline]
     pub(crate) fn varint(&mut self) -> Result<u64, DecodeError> {
+        // Most numbers of a block take one byte.
+        if let Some((byte @ 0..0x80, rest)) = self.rest.split_first() {
+            self.rest = rest;
+            return Ok(u64::from(*byte));
+        }
+        self.long_varint()
+    }
+
+    fn long_varint(&mut self) -> Result<u64, DecodeError> {
         let mut n = 0u64;
         for shift in (0..64).step_by(7) {
             let byte = self.byte()?;
@@ -64,6 +74,19 @@ impl<'a> Cursor<'a> {
         Err(DecodeError::Invalid("varint"))
     }
 
+    /// Passes over so many varints.
+    pub(crate) fn skip_varints(&mut self, count: usize) -> Result<(), DecodeError> {
+        let mut left = count;
+        let mut bytes = self.rest.iter();
+        while left > 0 {
+            let byte = bytes.next().ok_or(DecodeError::Truncated(self.part))?;
+            left -= usize::from(*byte < 0x80);
+        }
+        self.rest = bytes.as_slice();
+        Ok(())
+    }
+
+    #[inline]
     pub(crate) fn zigzag(&mut self) -> Result<i64, DecodeError> {
         let n = self.varint()?;
         Ok((n >> 1) as i64 ^ -((n & 1) as i64))

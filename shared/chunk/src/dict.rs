@@ -9,12 +9,12 @@
 //! ```
 
 use crate::bytes::{Cursor, put_bytes, put_varint};
-use crate::frame::{self, Kind};
+use crate::frame::{self, Kind, Unpacker};
 use crate::{DecodeError, EncodeError, Limits};
 use skerry_model::{LABELS_MAX, Labels, SeriesId};
 use std::collections::HashMap;
 
-const KIND: Kind = Kind { magic: *b"SD", name: "dictionary" };
+const KIND: Kind = Kind { magic: *b"SD", name: "dictionary", version: 1 };
 const LEVEL: i32 = 3;
 
 /// Writes entries in strictly rising order of ids.
@@ -56,7 +56,7 @@ pub fn encode(entries: &[(SeriesId, Labels)]) -> Result<Vec<u8>, EncodeError> {
 pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Vec<(SeriesId, Labels)>, DecodeError> {
     let mut header = frame::open(KIND, bytes)?;
     let count = header.count("number of entries", limits.series_max)?;
-    let raw = frame::body(header, limits.raw_bytes_max)?;
+    let raw = frame::body(header, limits.raw_bytes_max, &mut Unpacker::new())?;
     let mut cursor = Cursor::new(&raw, "dictionary");
     let strings = cursor.count("number of strings", cursor.remaining())?;
     let strings = (0..strings).map(|_| cursor.text()).collect::<Result<Vec<_>, _>>()?;

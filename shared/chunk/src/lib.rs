@@ -8,7 +8,7 @@
 //!
 //! ```text
 //! magic    2 bytes   "SM" metrics, "SL" logs, "SD" dictionary
-//! version  1 byte    1
+//! version  1 byte    of the kind: 2 for metrics, 1 for the others
 //! header   varints   of the kind, readable without decompressing
 //! raw_len  varint    length of the body before compression
 //! body     bytes     one zstd frame
@@ -30,6 +30,7 @@ pub mod logs;
 pub mod metrics;
 
 pub use error::{DecodeError, EncodeError};
+pub use frame::Unpacker;
 pub use logs::{LogBlock, LogInfo, LogReader};
 pub use metrics::{Column, MetricBlock, MetricInfo, MetricReader};
 

@@ -18,13 +18,13 @@
 pub mod bloom;
 
 use crate::bytes::{Cursor, put_bytes, put_varint, put_zigzag};
-use crate::frame::{self, Kind};
+use crate::frame::{self, Kind, Unpacker};
 use crate::{DecodeError, EncodeError, Limits};
 use bloom::Bloom;
 use skerry_model::{LABELS_MAX, Labels, Level, LogRecord, OutputStream, TimeRange, UnixMillis};
 use std::collections::HashMap;
 
-const KIND: Kind = Kind { magic: *b"SL", name: "log" };
+const KIND: Kind = Kind { magic: *b"SL", name: "log", version: 1 };
 const OUTPUT_SHIFT: u32 = 4;
 
 /// Log records in order of arrival.
@@ -166,7 +166,7 @@ impl<'a> LogReader<'a> {
     /// # Errors
     /// [`DecodeError`] where the body is damaged or exceeds the limits.
     pub fn records(&self) -> Result<Vec<LogRecord>, DecodeError> {
-        let raw = frame::body(self.body, self.limits.raw_bytes_max)?;
+        let raw = frame::body(self.body, self.limits.raw_bytes_max, &mut Unpacker::new())?;
         let mut cursor = Cursor::new(&raw, "records");
         let count = self.info.records;
         // A record takes four bytes at least, so a count cannot make these larger than the body.

@@ -7,23 +7,30 @@
 //! ```text
 //! header   rows varint, series varint, samples varint,
 //!          first zigzag, last zigzag        smallest and largest timestamp, in ms; 0 and 0 where rows is 0
-//! body     three lengths as varints, then four streams:
-//!          directory | constants | integers | floats
+//! body     six lengths in bytes as varints: times, ids, presence, lengths, firsts, integers; then eight streams:
+//!          times | ids | tags | presence | lengths | firsts | integers | floats
 //!
-//! directory: timestamps   first zigzag; then difference of differences, zigzag each
-//!            per series   id       varint   distance to the id before (the first: to 0)
-//!                         tag      1 byte   bits 0-2 form, bit 3 gaps, bits 4-7 decimal exponent e (0 to 9)
-//!                         present  ceil(rows/8) bytes, lowest bit first, only with bit 3
-//!                         length   varint   bytes in the stream of its form
-//! forms:     0 constant decimal   constants: i zigzag
-//!            1 constant bits      constants: 8 bytes little-endian
-//!            2 deltas             integers: i zigzag, then differences, zigzag each
-//!            3 delta of deltas    integers: i zigzag, then differences of differences, zigzag each
-//!            4 bits               floats: n values of 8 bytes, each XORed with the one before, written by byte
-//!                                 position: the n lowest bytes first, the n highest last
+//! times      first zigzag; then difference of differences, zigzag each
+//! ids        per series   varint   distance to the id before (the first: to 0)
+//! tags       per series   1 byte   bits 0-2 form, bit 3 gaps, bits 4-7 scale
+//! presence   per series with gaps   ceil(rows/8) bytes, lowest bit first: the rows that have a value
+//! lengths    per series of forms 2 and 3   varint   its bytes in the stream of integers
+//! firsts, integers, floats   by form, of the n values that are present:
+//!            0 constant     firsts: i zigzag (0 where n is 0)
+//!            1 constant     floats: 8 bytes little-endian
+//!            2 deltas       firsts: i zigzag; integers: n - 1 differences, zigzag each
+//!            3 delta of deltas   firsts: i zigzag; integers: n - 1 differences of differences, zigzag each, where the
+//!                           difference before the first is 0
+//!            4 bits         floats: n values of 8 bytes, each XORed with the one before, written by byte position: the
+//!                           n lowest bytes first, the n highest last
 //! ```
-//! A decimal value is `i / 10^e` in binary64 arithmetic, `|i| < 2^53`; it is used only where that gives the exact bits.
-//! The lengths in the directory let a reader find one series without decoding the others.
+//! Forms 0, 2 and 3 hold integers, `|i| < 2^53`. A scale of 0 to 9 makes them values `i / 10^scale`, one of 10, 11, 12, 13
+//! and 14 values `i * 2^k` with k = 9, 10, 12, 16 and 20 (sectors, kibibytes, pages), in binary64 arithmetic; a scale is
+//! used only where that gives the exact bits. The lengths let a reader find one series without decoding the others.
+//!
+//! Version 1 had one stream for ids, tags, presence and lengths, firsts among the integers, and decimal scales alone. No
+//! release wrote it. On recorded node_exporter series version 2 takes 18 % less at one scrape a block, 11 % at four, 10 %
+//! at twenty.
 
 mod column;
 mod reader;
@@ -37,7 +44,7 @@ use crate::frame::{self, Kind};
 use crate::{DecodeError, EncodeError, Limits};
 use skerry_model::{SeriesId, TimeRange, UnixMillis};
 
-const KIND: Kind = Kind { magic: *b"SM", name: "metric" };
+const KIND: Kind = Kind { magic: *b"SM", name: "metric", version: 2 };
 /// Level 3: higher levels saved under 2 % on node metrics at several times the work.
 const LEVEL: i32 = 3;
 
@@ -132,7 +139,7 @@ impl MetricBlock {
         let (mut previous, mut step) = (0i64, 0i64);
         for (at, timestamp) in self.timestamps.iter().enumerate() {
             let delta = timestamp.0.wrapping_sub(previous);
-            put_zigzag(&mut streams.directory, if at == 0 { timestamp.0 } else { delta.wrapping_sub(step) });
+            put_zigzag(&mut streams.times, if at == 0 { timestamp.0 } else { delta.wrapping_sub(step) });
             step = if at == 0 { 0 } else { delta };
             previous = timestamp.0;
         }
@@ -144,7 +151,7 @@ impl MetricBlock {
             if last_id.is_some_and(|last| last >= column.series.0) {
                 return Err(EncodeError::Unsorted(at));
             }
-            put_varint(&mut streams.directory, u64::from(column.series.0 - last_id.unwrap_or(0)));
+            put_varint(&mut streams.ids, u64::from(column.series.0 - last_id.unwrap_or(0)));
             last_id = Some(column.series.0);
             streams.write(&column.values);
         }
@@ -164,7 +171,7 @@ impl MetricBlock {
     /// [`DecodeError`] where the bytes are no sound block or exceed `limits`.
     pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Self, DecodeError> {
         let reader = MetricReader::open(bytes, limits)?;
-        let cells = reader.timestamps().len().saturating_mul(reader.series().len());
+        let cells = reader.timestamps().len().saturating_mul(reader.series_count());
         if cells > limits.cells_max {
             let (found, limit) = (cells as u64, limits.cells_max as u64);
             return Err(DecodeError::Limit { what: "number of cells", found, limit });
