@@ -2,7 +2,7 @@
 //! Skipped, and said so, where a peer is not installed.
 
 use anyhow::{Context, ensure};
-use skerry_fleet::store::{self, Matcher, Select};
+use skerry_fleet::store::{self, Matcher, SAMPLES_MAX, Select};
 use skerry_model::{Labels, Sample, UnixMillis, is_stale, stale_nan};
 use skerry_remote::{Protocol, Series, write};
 use skerry_tests::lab::{Binaries, Lab, wait_for};
@@ -80,7 +80,7 @@ fn held(lab: &Lab, node: &str) -> anyhow::Result<BTreeMap<Labels, Vec<Sample>>> 
     runtime.block_on(async {
         let (store, _writer) = store::open(&lab.folder.join("data/fleet-data.db"), store::Config::default())?;
         let matchers = vec![Matcher::equal("node", node)];
-        let all = Select { matchers, from: UnixMillis(i64::MIN), to: UnixMillis(i64::MAX) };
+        let all = Select { matchers, from: UnixMillis(i64::MIN), to: UnixMillis(i64::MAX), samples_max: SAMPLES_MAX };
         let found = store.select(all).await?.series.into_iter().map(|series| {
             let pairs = series.labels.iter().filter(|(name, _)| !["node", "exported_node"].contains(name));
             (Labels::new(pairs).expect("fewer of sound labels"), series.samples)

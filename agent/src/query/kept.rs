@@ -4,7 +4,7 @@ use crate::store::{ReadError, SeriesQuery, Store};
 use crate::vitals::Vitals;
 use skerry_model::{Labels, MetricMeta, Sample, TimeRange, UnixMillis};
 use skerry_promapi::{Catalog, Runtime, Targets};
-use skerry_promql::{Matcher, Selected, Source, SourceError};
+use skerry_promql::{Matcher, Selected, Source, SourceError, TooMuch};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::runtime::Handle;
@@ -29,7 +29,10 @@ pub(super) struct Kept {
 }
 
 fn failed(error: ReadError) -> SourceError {
-    SourceError(Box::new(error))
+    match error {
+        ReadError::TooMany { .. } => SourceError(Box::new(TooMuch(error.to_string()))),
+        other => SourceError(Box::new(other)),
+    }
 }
 
 impl Source for Kept {
@@ -55,8 +58,11 @@ impl Catalog for Kept {
         _: UnixMillis,
         series_max: usize,
     ) -> Result<Vec<Labels>, SourceError> {
-        let mut found = self.runtime.block_on(self.store.label_sets(matchers.to_vec())).map_err(failed)?;
-        found.truncate(series_max);
+        let found = self.runtime.block_on(self.store.label_sets(matchers.to_vec())).map_err(failed)?;
+        if found.len() > series_max {
+            let text = format!("more than {series_max} series; ask for fewer");
+            return Err(SourceError(Box::new(TooMuch(text))));
+        }
         Ok(found)
     }
 

@@ -14,7 +14,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, get, on};
 use skerry_model::{Labels, MetricMeta, UnixMillis};
 use skerry_promapi::{Catalog, Endpoint, Params, ROUTES, Runtime, Targets, answer, edge, question};
-use skerry_promql::{Limits, Matcher, Selected, Source, SourceError, matches_all};
+use skerry_promql::{Limits, Matcher, Selected, Source, SourceError, TooMuch, matches_all};
 use std::sync::Arc;
 use tokio::runtime::Handle;
 
@@ -87,7 +87,10 @@ impl FleetSource {
 }
 
 fn failed(error: ReadError) -> SourceError {
-    SourceError(Box::new(error))
+    match error {
+        ReadError::TooLarge { .. } => SourceError(Box::new(TooMuch(error.to_string()))),
+        other => SourceError(Box::new(other)),
+    }
 }
 
 impl Source for FleetSource {
@@ -96,10 +99,11 @@ impl Source for FleetSource {
         matchers: &[Matcher],
         from: UnixMillis,
         to: UnixMillis,
-        _: u64,
+        samples_max: u64,
     ) -> Result<Vec<Selected>, SourceError> {
         let (matchers, later) = self.divided(matchers);
-        let found = self.runtime.block_on(self.store.select(Select { matchers, from, to })).map_err(failed)?;
+        let found =
+            self.runtime.block_on(self.store.select(Select { matchers, from, to, samples_max })).map_err(failed)?;
         if found.damaged_blocks > 0 {
             tracing::warn!(blocks = found.damaged_blocks, "a query left out damaged blocks");
         }

@@ -17,7 +17,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::task::JoinSet;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 /// Messages that wait for one node's worker: twice what a connection may have unacknowledged, so that it overflows
@@ -27,6 +27,8 @@ const QUEUE_MAX: usize = 64;
 const WORKERS_MAX: usize = 50_000;
 /// How often retention runs.
 const RETAIN_EVERY: Duration = Duration::from_secs(60);
+/// How long putting blocks together may take of that, so that a backlog of it leaves time for everything else.
+const COMPACT_FOR: Duration = Duration::from_secs(20);
 /// How long queued messages may take at shutdown. What is not committed then comes again.
 const DRAIN_MAX: Duration = Duration::from_secs(10);
 
@@ -75,7 +77,10 @@ impl<D: Desired> Ingest<D> {
                 Some(_) = retaining.join_next(), if !retaining.is_empty() => {}
                 _ = retain.tick(), if retaining.is_empty() => {
                     let shared = dispatch.shared.clone();
-                    retaining.spawn(async move { shared.retain().await });
+                    retaining.spawn(async move {
+                        shared.retain().await;
+                        shared.compact().await;
+                    });
                 }
             }
         }
@@ -93,6 +98,19 @@ impl<D: Desired> Ingest<D> {
             ),
             Ok(_) => {}
             Err(error) => tracing::error!(%error, "retention failed"),
+        }
+    }
+}
+
+impl<D: Desired> Ingest<D> {
+    async fn compact(&self) {
+        let began = Instant::now();
+        while began.elapsed() < COMPACT_FOR {
+            match self.store.compact((self.wall)()).await {
+                Ok(done) if done.worked => {}
+                Ok(_) => return,
+                Err(error) => return tracing::error!(%error, "compaction failed"),
+            }
         }
     }
 }

@@ -34,6 +34,19 @@ pub enum OpenError {
         /// Newest known format.
         known: i64,
     },
+    /// The file was written before the first release.
+    #[error(
+        "data file {} has format {found}, this version reads {oldest} and later; move it aside to begin anew",
+        path.display()
+    )]
+    TooOld {
+        /// The file.
+        path: PathBuf,
+        /// Format of the file.
+        found: i64,
+        /// Oldest format that is read.
+        oldest: i64,
+    },
     /// The writer thread could not be started.
     #[error("start the data file's writer thread")]
     Thread {
@@ -56,11 +69,22 @@ pub enum StoreError {
     Closed,
 }
 
+/// Why blocks were not put together. They stay as they were.
+#[derive(Debug, thiserror::Error)]
+pub enum CompactError {
+    /// They could not be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// What was made of them could not be written.
+    #[error(transparent)]
+    Write(#[from] StoreError),
+}
+
 /// Why a query has no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// The query would bring more than the server can hold.
-    #[error("the query brings more than {limit} {what}; narrow the time range or the selector")]
+    #[error("more than {limit} {what}; ask for a shorter time or fewer series")]
     TooLarge {
         /// What there is too much of.
         what: &'static str,

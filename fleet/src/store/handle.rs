@@ -1,8 +1,10 @@
 //! The store's handle: commands for the writer thread, queries on reader connections.
 
+use super::compact::Compacted;
+use super::compact::step::{self, Look, Progress};
 use super::config::Config;
 use super::counts::{self, Counts, Usage};
-use super::error::{OpenError, ReadError, StoreError};
+use super::error::{CompactError, OpenError, ReadError, StoreError};
 use super::events::{self, EventRow, LossRow, QuarantineRow};
 use super::logs::{self, LogQuery, LogRows};
 use super::outgoing::{self, Change, Window, WindowMax};
@@ -36,6 +38,7 @@ pub struct Store {
     readers: Arc<Readers>,
     stats: Arc<StoreStats>,
     arrivals: watch::Receiver<u64>,
+    compaction: Arc<Mutex<Progress>>,
 }
 
 /// The writer thread, which ends after [`Store::close`] or with the last [`Store`].
@@ -74,7 +77,8 @@ pub fn open(path: &Path, config: Config) -> Result<(Store, WriterHandle), OpenEr
         .map_err(|source| OpenError::Thread { source })?;
     let readers =
         Readers { path: path.to_owned(), idle: Mutex::new(Vec::new()), permits: Arc::new(Semaphore::new(READERS_MAX)) };
-    Ok((Store { commands, readers: Arc::new(readers), stats, arrivals: arrived }, WriterHandle(thread)))
+    let store = Store { commands, readers: Arc::new(readers), stats, arrivals: arrived, compaction: Arc::default() };
+    Ok((store, WriterHandle(thread)))
 }
 
 impl Store {
@@ -222,6 +226,31 @@ impl Store {
         retained.await.unwrap_or(Err(StoreError::Closed))
     }
 
+    /// Takes one step of putting blocks together that are over by `now`; there may be more to do where it worked. To
+    /// be called until it does not, about every minute.
+    ///
+    /// # Errors
+    /// [`CompactError`]; the blocks are as they were.
+    pub async fn compact(&self, now: UnixMillis) -> Result<Compacted, CompactError> {
+        loop {
+            let progress = self.compaction.clone();
+            let look = move |connection: &Connection| {
+                // A step that panicked has left nothing in it that could be wrong.
+                let mut progress = progress.lock().unwrap_or_else(PoisonError::into_inner);
+                step::prepare(connection, &mut progress, now)
+            };
+            match self.read(look).await? {
+                Look::Further => {}
+                Look::Done => return Ok(Compacted::default()),
+                Look::Work(swap) => {
+                    let (reply, done) = oneshot::channel();
+                    self.send(Command::Swap { swap, reply }).await?;
+                    return Ok(done.await.unwrap_or(Err(StoreError::Closed))?);
+                }
+            }
+        }
+    }
+
     /// Commits what is queued, folds the write-ahead log into the file and ends the writer. Later calls fail.
     pub async fn close(&self) {
         let (reply, closed) = oneshot::channel();
@@ -245,10 +274,10 @@ impl Store {
         self.read(move |connection| series::select(connection, &query)).await
     }
 
-    /// Label sets of the series that meet `matchers`, with the label `node`, whenever they had samples; at most `limit`.
+    /// Label sets of the series that meet `matchers`, with the label `node`, whenever they had samples.
     ///
     /// # Errors
-    /// [`ReadError`].
+    /// [`ReadError`]; where there are more than `limit`, too.
     pub async fn label_sets(&self, matchers: Vec<Matcher>, limit: usize) -> Result<Vec<(NodeId, Labels)>, ReadError> {
         self.read(move |connection| series::label_sets(connection, &matchers, limit)).await
     }
@@ -316,7 +345,10 @@ impl Store {
     /// [`ReadError`].
     pub async fn usage(&self) -> Result<(Usage, Usage), ReadError> {
         self.read(|connection| {
-            Ok((counts::usage(connection, "metric_block")?, counts::usage(connection, "log_block")?))
+            let (blocks, chunks) =
+                (counts::usage(connection, "metric_block")?, counts::usage(connection, "metric_chunk")?);
+            let metrics = Usage { rows: blocks.rows + chunks.rows, bytes: blocks.bytes + chunks.bytes };
+            Ok((metrics, counts::usage(connection, "log_block")?))
         })
         .await
     }

@@ -65,21 +65,50 @@ impl<'a> SqlLedger<'a> {
     }
 
     fn add_series(&self, node: i64, stream: StreamRow, dict: &[(SeriesId, Labels)]) -> rusqlite::Result<()> {
-        let mut find = self.connection.prepare_cached("SELECT id FROM labelset WHERE node = ? AND labels = ?")?;
-        let mut add = self
-            .connection
-            .prepare_cached("INSERT INTO labelset(node, metric, labels) VALUES(?, ?, ?) RETURNING id")?;
+        let mut find = self.connection.prepare_cached("SELECT id, until FROM labelset WHERE node = ? AND text = ?")?;
+        let mut add = self.connection.prepare_cached("INSERT INTO labelset(node, text) VALUES(?, ?) RETURNING id")?;
+        let mut revive = self.connection.prepare_cached("UPDATE labelset SET until = NULL WHERE id = ?")?;
         let mut name =
             self.connection.prepare_cached("INSERT OR REPLACE INTO series(stream, sid, labelset) VALUES(?, ?, ?)")?;
         for (sid, labels) in dict {
-            let text = labels_text(labels);
-            let labelset: i64 = match find.query_row(params![node, text], |row| row.get(0)).optional()? {
-                Some(id) => id,
-                None => add.query_row(params![node, labels.metric(), text], |row| row.get(0))?,
+            let text = self.label_text(labels)?;
+            let found = find
+                .query_row(params![node, text], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, Option<i64>>(1)?)))
+                .optional()?;
+            let labelset = match found {
+                Some((id, until)) => {
+                    if until.is_some() {
+                        revive.execute([id])?;
+                    }
+                    id
+                }
+                None => add.query_row(params![node, text], |row| row.get(0))?,
             };
             name.execute(params![stream.0, sid.0, labelset])?;
         }
         Ok(())
+    }
+
+    /// Number of a label set in the whole fleet's table, given out at first sight.
+    fn label_text(&self, labels: &Labels) -> rusqlite::Result<i64> {
+        let text = labels_text(labels);
+        let found = self
+            .connection
+            .prepare_cached("SELECT id FROM label_text WHERE labels = ?")?
+            .query_row([&text], |row| row.get(0))
+            .optional()?;
+        if let Some(id) = found {
+            return Ok(id);
+        }
+        let id: i64 = self
+            .connection
+            .prepare_cached("INSERT INTO label_text(labels) VALUES(?) RETURNING id")?
+            .query_row([&text], |row| row.get(0))?;
+        let mut pair = self.connection.prepare_cached("INSERT INTO label_pair(name, value, text) VALUES(?, ?, ?)")?;
+        for (name, value) in labels.iter() {
+            pair.execute(params![name, value, id])?;
+        }
+        Ok(id)
     }
 
     fn add_rows(&self, stream: StreamRow, rows: &MetricRows, received: UnixMillis) -> rusqlite::Result<()> {
@@ -192,7 +221,8 @@ impl Ledger for SqlLedger<'_> {
         let text: Option<String> = self
             .connection
             .prepare_cached(
-                "SELECT l.labels FROM stream s JOIN series r ON r.stream = s.id JOIN labelset l ON l.id = r.labelset
+                "SELECT t.labels FROM stream s JOIN series r ON r.stream = s.id JOIN labelset l ON l.id = r.labelset
+                   JOIN label_text t ON t.id = l.text
                  WHERE s.node = (SELECT id FROM node WHERE name = ?) AND s.kind = ? AND s.epoch = ? AND r.sid = ?",
             )?
             .query_row(params![key.node.as_str(), key.stream.as_str(), epoch(key), id.0], |row| row.get(0))

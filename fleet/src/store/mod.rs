@@ -2,8 +2,8 @@
 //!
 //! The writer gathers what waits for it, decides on each batch with [`crate::intake::core`] inside one transaction,
 //! commits (write-ahead log, synchronous FULL), and only then answers. Readers have connections of their own and see
-//! whole commits. Blocks are kept as the nodes encoded them; a series' labels are kept once per node, so that its
-//! epochs read as one series.
+//! whole commits. Blocks are kept as the nodes encoded them until [`compact`] puts them together by time; labels are kept
+//! once, see [`index`], so that a series' epochs read as one.
 //!
 //! Invariants:
 //! - A block and the numbers it covers are committed together or not at all.
@@ -12,11 +12,13 @@
 //!   dropped here.
 //! - Every table a node can fill has a bound.
 
+mod compact;
 mod config;
 mod counts;
 mod error;
 mod events;
 mod handle;
+mod index;
 mod ledger;
 mod logs;
 mod outgoing;
@@ -34,9 +36,10 @@ mod outgoing_tests;
 #[cfg(test)]
 mod tests;
 
+pub use compact::Compacted;
 pub use config::Config;
 pub use counts::{Counts, Usage};
-pub use error::{OpenError, ReadError, StoreError};
+pub use error::{CompactError, OpenError, ReadError, StoreError};
 pub use events::{EventRow, LossRow, QuarantineRow, event_kind};
 pub use handle::{Store, WriterHandle, open};
 pub use logs::{LogPosition, LogQuery, LogRow, LogRows};

@@ -256,7 +256,8 @@ pub(super) fn window(connection: &Connection, target: &str, max: WindowMax) -> R
 /// Labels of series of streams.
 pub(super) fn labels(connection: &Connection, wanted: &[(i64, SeriesId)]) -> Result<Vec<Option<Labels>>, ReadError> {
     let mut query = connection.prepare_cached(
-        "SELECT l.labels FROM series r JOIN labelset l ON l.id = r.labelset WHERE r.stream = ? AND r.sid = ?",
+        "SELECT t.labels FROM series r JOIN labelset l ON l.id = r.labelset JOIN label_text t ON t.id = l.text
+         WHERE r.stream = ? AND r.sid = ?",
     )?;
     let mut found = Vec::with_capacity(wanted.len());
     for (stream, series) in wanted {

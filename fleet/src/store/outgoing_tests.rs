@@ -90,8 +90,9 @@ async fn what_retention_takes_from_a_target_stands_in_the_ledger() {
     for name in ["ahead", "behind"] {
         assert_eq!(store.window(name, MAX).await.unwrap().blocks, []);
     }
-    let losses = store.losses(&node("a"), 9).await.unwrap();
-    assert_eq!(losses.len(), 1);
+    let mut losses = store.losses(&node("a"), 9).await.unwrap();
+    assert_eq!(losses.len(), 2, "one of the target's and one of the centre's own");
+    losses.retain(|loss| loss.source != "centre");
     assert_eq!((losses[0].reason, losses[0].count), (LossReason::Retention, Some(12)));
     assert_eq!(
         (losses[0].source.as_str(), losses[0].range.from, losses[0].range.to),
@@ -102,6 +103,34 @@ async fn what_retention_takes_from_a_target_stands_in_the_ledger() {
     for name in ["ahead", "behind"] {
         assert_eq!(ranges(&store.window(name, MAX).await.unwrap()), [("a", at(4).0, false)]);
     }
+}
+
+#[tokio::test]
+async fn what_is_queued_is_not_put_together_before_it_was_sent() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, _writer) = opened(&folder, Config::default());
+    take(&store, "a", 1, 2).await;
+    set(&store, &["t"]).await;
+    take(&store, "a", 3, 4).await;
+    let later = NOW + std::time::Duration::from_secs(86_400);
+    let compact = async || {
+        let mut blocks = 0;
+        loop {
+            let done = store.compact(later).await.unwrap();
+            blocks += done.from;
+            if !done.worked {
+                return blocks;
+            }
+        }
+    };
+    assert_eq!(compact().await, 2, "the block of before becomes a chunk, and that the day's");
+    let window = store.window("t", MAX).await.unwrap();
+    assert_eq!(ranges(&window), [("a", at(3).0, false)]);
+    store.finish_window("t", window.through, Vec::new()).await.unwrap();
+    assert_eq!(compact().await, 2);
+    let state = store.sender_state(&node("a"), later).await.unwrap().unwrap();
+    let newest = state.series.iter().filter_map(|(_, _, sample)| sample.map(|sample| sample.at)).max();
+    assert_eq!(newest, Some(at(4)), "a sender goes on where it stood all the same");
 }
 
 #[tokio::test]

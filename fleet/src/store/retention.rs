@@ -1,13 +1,17 @@
 //! Drops what is too old or too much, oldest arrivals first, in small transactions so that intake goes on between.
 //!
 //! Blocks go; what was held of a stream stays, so that nothing dropped comes in again. Labels go with the last block
-//! of a closed epoch. Everything that is dropped is counted in the file, for good.
+//! of a closed epoch. Everything that is dropped is counted in the file, for good, and stands in its node's loss ledger.
 
+use super::compact::step;
 use super::config::Config;
 use super::counts::{self, Usage};
+use super::events::{self, LossRow};
+use super::ledger::labels_of;
 use super::outgoing;
-use rusqlite::{Connection, params};
-use skerry_model::UnixMillis;
+use rusqlite::{Connection, OptionalExtension, params};
+use skerry_model::{LossReason, StreamKind, TimeRange, UnixMillis};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Blocks dropped in one transaction.
@@ -50,14 +54,42 @@ impl Retained {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Table {
     Metrics,
+    Chunks,
     Logs,
 }
 
 impl Table {
+    const ALL: [Self; 3] = [Self::Metrics, Self::Chunks, Self::Logs];
+
     const fn name(self) -> &'static str {
         match self {
             Self::Metrics => "metric_block",
+            Self::Chunks => "metric_chunk",
             Self::Logs => "log_block",
+        }
+    }
+
+    const fn stream(self) -> StreamKind {
+        match self {
+            Self::Metrics | Self::Chunks => StreamKind::Metrics,
+            Self::Logs => StreamKind::Logs,
+        }
+    }
+
+    /// The oldest first. Numbers of blocks rise with arrival; those of chunks do not.
+    const fn oldest(self) -> &'static str {
+        match self {
+            Self::Metrics => {
+                "SELECT b.id, b.received, b.samples, length(b.data), s.node, b.t0, b.t1
+                 FROM metric_block b JOIN stream s ON s.id = b.stream ORDER BY b.id LIMIT ?"
+            }
+            Self::Chunks => {
+                "SELECT id, received, samples, length(data), node, t0, t1 FROM metric_chunk ORDER BY received, id LIMIT ?"
+            }
+            Self::Logs => {
+                "SELECT b.id, b.received, b.records, length(b.data), s.node, b.t0, b.t1
+                 FROM log_block b JOIN stream s ON s.id = b.stream ORDER BY b.id LIMIT ?"
+            }
         }
     }
 }
@@ -70,6 +102,9 @@ struct Head {
     received: i64,
     records: i64,
     bytes: i64,
+    node: i64,
+    t0: i64,
+    t1: i64,
 }
 
 /// Which of the oldest blocks, given by rising arrival, have to go: those that came before `cutoff`, and as many more
@@ -131,18 +166,14 @@ pub(super) fn used_bytes(connection: &Connection) -> rusqlite::Result<i64> {
     Ok((pragma("page_count")? - pragma("freelist_count")?) * pragma("page_size")?)
 }
 
-/// The oldest blocks of both tables by rising arrival, at most one round of them.
+/// The oldest blocks of all tables by rising arrival, at most one round of them.
 fn heads(connection: &Connection) -> rusqlite::Result<Vec<Head>> {
     let mut heads = Vec::new();
-    for (table, records) in [(Table::Metrics, "samples"), (Table::Logs, "records")] {
-        let text = format!(
-            "SELECT id, received, {records}, length(data) FROM {} ORDER BY id LIMIT {ROWS_PER_ROUND}",
-            table.name()
-        );
-        let mut query = connection.prepare_cached(&text)?;
-        let rows = query.query_map([], |row| {
-            let (id, received) = (row.get(0)?, row.get(1)?);
-            Ok(Head { table, id, received, records: row.get(2)?, bytes: row.get(3)? })
+    for table in Table::ALL {
+        let mut query = connection.prepare_cached(table.oldest())?;
+        let rows = query.query_map([ROWS_PER_ROUND as u32], |row| {
+            let (id, received, records, bytes) = (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
+            Ok(Head { table, id, received, records, bytes, node: row.get(4)?, t0: row.get(5)?, t1: row.get(6)? })
         })?;
         heads.extend(rows.collect::<Result<Vec<_>, _>>()?);
     }
@@ -156,7 +187,7 @@ fn drop_blocks(connection: &mut Connection, heads: &[Head], now: UnixMillis) -> 
     let metrics = heads.iter().filter(|head| head.table == Table::Metrics);
     outgoing::give_up(&transaction, metrics.map(|head| head.id), now)?;
     let mut dropped = Retained::default();
-    for table in [Table::Metrics, Table::Logs] {
+    for table in Table::ALL {
         let mut delete = transaction.prepare_cached(&format!("DELETE FROM {} WHERE id = ?", table.name()))?;
         let (mut sum, mut records) = (Usage::default(), 0);
         for head in heads.iter().filter(|head| head.table == table) {
@@ -170,14 +201,54 @@ fn drop_blocks(connection: &mut Connection, heads: &[Head], now: UnixMillis) -> 
         dropped.blocks += u64::try_from(sum.rows).unwrap_or(0);
         dropped.bytes += u64::try_from(sum.bytes).unwrap_or(0);
         match table {
-            Table::Metrics => dropped.samples += records,
+            Table::Metrics | Table::Chunks => dropped.samples += records,
             Table::Logs => dropped.log_lines += records,
         }
+    }
+    let mut losses: BTreeMap<(i64, StreamKind), (i64, TimeRange)> = BTreeMap::new();
+    for head in heads {
+        let range = TimeRange { from: UnixMillis(head.t0), to: UnixMillis(head.t1) };
+        let (count, covered) = losses.entry((head.node, head.table.stream())).or_insert((0, range));
+        *count += head.records;
+        *covered = covered.cover(range);
+    }
+    for ((node, stream), (count, range)) in losses {
+        book(&transaction, node, stream, count, range, now)?;
     }
     counts::shrink(&transaction, "dropped_samples", -counts::clamp(dropped.samples), 0)?;
     counts::shrink(&transaction, "dropped_log_lines", -counts::clamp(dropped.log_lines), 0)?;
     transaction.commit()?;
     Ok(dropped)
+}
+
+/// Where a loss entry says that data was dropped here and not at the node.
+pub(super) const SOURCE: &str = "centre";
+
+/// Adds to the one entry of a node's ledger that says what retention dropped here. It becomes the newest of its table,
+/// so that it is not the first to be tidied away.
+fn book(
+    connection: &Connection,
+    node: i64,
+    stream: StreamKind,
+    count: i64,
+    range: TimeRange,
+    now: UnixMillis,
+) -> rusqlite::Result<()> {
+    let reason = LossReason::Retention;
+    let before = connection
+        .prepare_cached(
+            "DELETE FROM loss WHERE node = ? AND stream = ? AND reason = ? AND source = ? RETURNING count, t0, t1",
+        )?
+        .query_row(params![node, stream.as_str(), reason.as_str(), SOURCE], |row| {
+            let range = TimeRange { from: UnixMillis(row.get(1)?), to: UnixMillis(row.get(2)?) };
+            Ok((row.get::<_, Option<i64>>(0)?, range))
+        })
+        .optional()?;
+    let (held, covered) = before.unwrap_or((Some(0), range));
+    let count = u64::try_from(held.unwrap_or(0).saturating_add(count)).unwrap_or(0);
+    let range = covered.cover(range);
+    let entry = LossRow { stream, reason, count: Some(count), range, source: SOURCE.into(), received: now };
+    events::add_loss(connection, node, &entry)
 }
 
 /// Brings the small tables into their bounds.
@@ -215,14 +286,14 @@ fn tidy(connection: &mut Connection, config: &Config, now: UnixMillis) -> rusqli
          SELECT 'quarantine', count(*), coalesce(sum(length(data)), 0) FROM quarantine",
         [],
     )?;
-    forget_labels(&transaction)?;
+    forget_labels(&transaction, now)?;
     forget_epochs(&transaction)?;
     transaction.commit()
 }
 
 /// Drops the dictionary of closed epochs without blocks, then label sets that no epoch uses. Should such an epoch come
 /// back, its dictionary is asked for again.
-fn forget_labels(connection: &Connection) -> rusqlite::Result<()> {
+fn forget_labels(connection: &Connection, now: UnixMillis) -> rusqlite::Result<()> {
     let mut query = connection.prepare(
         "SELECT s.id FROM stream s WHERE s.kind = 'metrics' AND NOT s.open AND length(s.series) > 0
            AND NOT EXISTS (SELECT 1 FROM metric_block b WHERE b.stream = s.id)",
@@ -232,12 +303,41 @@ fn forget_labels(connection: &Connection) -> rusqlite::Result<()> {
         connection.execute("UPDATE stream SET series = x'' WHERE id = ?", [stream])?;
         let mut query = connection.prepare("DELETE FROM series WHERE stream = ? RETURNING labelset")?;
         let sets: Vec<i64> = query.query_map([stream], |row| row.get(0))?.collect::<Result<_, _>>()?;
-        let mut drop_set = connection.prepare_cached(
-            "DELETE FROM labelset WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM series WHERE labelset = ?1)",
+        let mut end = connection.prepare_cached(
+            "UPDATE labelset SET until = ?2 WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM series WHERE labelset = ?1)",
         )?;
         for set in sets {
-            drop_set.execute([set])?;
+            end.execute([set, now.0])?;
         }
+    }
+    // A set that no epoch names may still be in chunks of what came in before that was so.
+    let mut query = connection.prepare("SELECT DISTINCT node FROM labelset WHERE until IS NOT NULL")?;
+    let nodes: Vec<i64> = query.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    for node in nodes {
+        let oldest = step::oldest_arrival(connection, node)?.unwrap_or(i64::MAX);
+        let mut query = connection
+            .prepare("DELETE FROM labelset WHERE node = ? AND until IS NOT NULL AND until < ? RETURNING text")?;
+        let texts: Vec<i64> = query.query_map([node, oldest], |row| row.get(0))?.collect::<Result<_, _>>()?;
+        for text in texts {
+            forget_text(connection, text)?;
+        }
+    }
+    Ok(())
+}
+
+/// Drops a label set from the whole fleet's table where no node has it any more.
+fn forget_text(connection: &Connection, text: i64) -> rusqlite::Result<()> {
+    let labels: Option<String> = connection
+        .prepare_cached(
+            "DELETE FROM label_text WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM labelset WHERE text = ?1)
+             RETURNING labels",
+        )?
+        .query_row([text], |row| row.get(0))
+        .optional()?;
+    let Some(labels) = labels else { return Ok(()) };
+    let mut pair = connection.prepare_cached("DELETE FROM label_pair WHERE name = ? AND value = ? AND text = ?")?;
+    for (name, value) in labels_of(&labels)?.iter() {
+        pair.execute(params![name, value, text])?;
     }
     Ok(())
 }
@@ -275,7 +375,7 @@ mod tests {
     use super::*;
 
     fn head(received: i64, bytes: i64) -> Head {
-        Head { table: Table::Logs, id: received, received, records: 1, bytes }
+        Head { table: Table::Logs, id: received, received, records: 1, bytes, node: 1, t0: 0, t1: 0 }
     }
 
     #[test]

@@ -7,13 +7,17 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 /// Format of the file; written to `user_version`.
-const FORMAT: i64 = 1;
+const FORMAT: i64 = 2;
 
 /// - `node`: names as small numbers. `stream`: one row per node, stream and epoch with what is held; its `id` rises in
 ///   the order in which epochs were first seen, which is the order of their contents. `t0`, `t1` bound the times of
 ///   what was ever stored below it.
-/// - `labelset`: a node's series over all epochs, labels as a JSON array of pairs. `series`: which of them a series id
-///   of an epoch is.
+/// - `label_text`: every label set there is, once for the whole fleet, as a JSON array of pairs: most nodes measure the
+///   same. `label_pair`: which of them have a name and value. `labelset`: a node's series over all epochs; `until` is
+///   set when no epoch names it any more, and it goes with the last chunk that may hold it. `series`: which of them a
+///   series id of an epoch is.
+/// - `metric_chunk`: what compaction made of a node's blocks; its series ids are the numbers of label sets, `s0` to `s1`.
+///   `first` and `received` say when the earliest and the latest of it came in.
 /// - `metric_block`, `log_block`, `event`, `gone`, `quarantine`: contents. `loss`: the ledger of what is missing.
 /// - `usage`: rows and bytes that retention goes by. `counts`: what each node ever sent. `seen`: its last words.
 const TABLES: &str = "
@@ -22,10 +26,13 @@ CREATE TABLE stream(
   id INTEGER PRIMARY KEY, node INTEGER NOT NULL, kind TEXT NOT NULL, epoch INTEGER NOT NULL,
   have BLOB NOT NULL, series BLOB NOT NULL, open INTEGER NOT NULL, used INTEGER NOT NULL, t0 INTEGER, t1 INTEGER,
   UNIQUE(node, kind, epoch)) STRICT;
+CREATE TABLE label_text(id INTEGER PRIMARY KEY, labels TEXT NOT NULL UNIQUE) STRICT;
+CREATE TABLE label_pair(
+  name TEXT NOT NULL, value TEXT NOT NULL, text INTEGER NOT NULL, PRIMARY KEY(name, value, text)) STRICT, WITHOUT ROWID;
 CREATE TABLE labelset(
-  id INTEGER PRIMARY KEY, node INTEGER NOT NULL, metric TEXT NOT NULL, labels TEXT NOT NULL,
-  UNIQUE(node, labels)) STRICT;
-CREATE INDEX labelset_metric ON labelset(metric, node);
+  id INTEGER PRIMARY KEY, node INTEGER NOT NULL, text INTEGER NOT NULL, until INTEGER, UNIQUE(node, text)) STRICT;
+CREATE INDEX labelset_text ON labelset(text, node);
+CREATE INDEX labelset_until ON labelset(until) WHERE until IS NOT NULL;
 CREATE TABLE series(
   stream INTEGER NOT NULL, sid INTEGER NOT NULL, labelset INTEGER NOT NULL,
   PRIMARY KEY(stream, sid)) STRICT, WITHOUT ROWID;
@@ -35,6 +42,13 @@ CREATE TABLE metric_block(
   t0 INTEGER NOT NULL, t1 INTEGER NOT NULL, samples INTEGER NOT NULL, received INTEGER NOT NULL,
   data BLOB NOT NULL) STRICT;
 CREATE INDEX metric_block_time ON metric_block(stream, t1, t0);
+CREATE TABLE metric_chunk(
+  id INTEGER PRIMARY KEY, node INTEGER NOT NULL, level INTEGER NOT NULL, s0 INTEGER NOT NULL, s1 INTEGER NOT NULL,
+  t0 INTEGER NOT NULL, t1 INTEGER NOT NULL, samples INTEGER NOT NULL, first INTEGER NOT NULL,
+  received INTEGER NOT NULL, data BLOB NOT NULL) STRICT;
+CREATE INDEX metric_chunk_time ON metric_chunk(node, t1, t0, s0, s1);
+CREATE INDEX metric_chunk_short ON metric_chunk(node, t1) WHERE level = 1;
+CREATE INDEX metric_chunk_received ON metric_chunk(received);
 CREATE TABLE log_block(
   id INTEGER PRIMARY KEY, stream INTEGER NOT NULL, seq INTEGER NOT NULL, t0 INTEGER NOT NULL, t1 INTEGER NOT NULL,
   records INTEGER NOT NULL, received INTEGER NOT NULL, data BLOB NOT NULL) STRICT;
@@ -87,6 +101,7 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, OpenError> {
             transaction.commit().map_err(failed)?;
         }
         FORMAT => {}
+        found if found < FORMAT => return Err(OpenError::TooOld { path: path.to_owned(), found, oldest: FORMAT }),
         found => return Err(OpenError::TooNew { path: path.to_owned(), found, known: FORMAT }),
     }
     connection.execute_batch(outgoing::TABLES).map_err(failed)?;

@@ -37,14 +37,18 @@ pub(super) fn state(
     let next = have.ranges().last().map_or(Seq::FIRST, |(_, to)| Seq(to + 1));
     let newest = series::newest_of(connection, sender, now)?;
     let mut query = connection.prepare_cached(
-        "SELECT r.sid, l.labels FROM series r JOIN labelset l ON l.id = r.labelset WHERE r.stream = ? ORDER BY r.sid",
+        "SELECT r.sid, t.labels, l.id FROM series r JOIN labelset l ON l.id = r.labelset JOIN label_text t ON t.id = l.text
+         WHERE r.stream = ? ORDER BY r.sid",
     )?;
     let mut rows = query.query(params![stream])?;
     let mut series = Vec::new();
     while let Some(row) = rows.next()? {
         let id = SeriesId(row.get(0)?);
         let labels = labels_of(row.get_ref(1)?.as_str().unwrap_or_default())?;
-        series.push((id, labels, newest.get(&(stream, id)).copied()));
+        // What was put together goes by the number of the label set.
+        let chunked = u32::try_from(row.get::<_, i64>(2)?).ok().and_then(|set| newest.get(&(None, SeriesId(set))));
+        let held = [newest.get(&(Some(stream), id)), chunked].into_iter().flatten().max_by_key(|sample| sample.at);
+        series.push((id, labels, held.copied()));
     }
     Ok(Some(SenderState { epoch: Epoch(u64::try_from(epoch).unwrap_or(0)), next, series }))
 }

@@ -1,14 +1,17 @@
 //! Reads series back: label sets by matchers, then their samples from the blocks of every epoch.
 
+use super::compact::{CHUNK_SPAN_MAX_MS, LIMITS};
 use super::error::ReadError;
-use super::events::name;
+use super::index::{self, Found};
 use super::ledger::labels_of;
-use rusqlite::{Connection, params};
-use skerry_chunk::{Limits, MetricReader};
+use rusqlite::{Connection, OptionalExtension, params};
+use skerry_chunk::{DecodeError, MetricReader, Unpacker};
 use skerry_model::{Labels, NodeId, Sample, SeriesId, UnixMillis};
 use skerry_promapi::with_node;
 use skerry_promql::Matcher;
+use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap};
+use std::ops::RangeInclusive;
 
 /// Most samples that one query brings.
 pub const SAMPLES_MAX: u64 = 5_000_000;
@@ -24,6 +27,8 @@ pub struct Select {
     pub from: UnixMillis,
     /// Last moment; it belongs to the range.
     pub to: UnixMillis,
+    /// Most samples that it may bring; above [`SAMPLES_MAX`] that counts.
+    pub samples_max: u64,
 }
 
 /// One series of one node, all epochs merged.
@@ -46,34 +51,153 @@ pub struct Selected {
     pub damaged_blocks: u64,
 }
 
-/// Label sets that meet the matchers, whenever they had samples; at most `limit`.
+/// Label sets that meet the matchers, whenever they had samples.
+///
+/// # Errors
+/// [`ReadError::TooLarge`] where there are more than `limit`.
 pub(super) fn label_sets(
     connection: &Connection,
     matchers: &[Matcher],
     limit: usize,
 ) -> Result<Vec<(NodeId, Labels)>, ReadError> {
-    let mut found = find(connection, matchers)?;
-    found.truncate(limit);
-    Ok(found.into_iter().map(|found| (found.node.clone(), with_node(&found.labels, &found.node))).collect())
+    let found = index::find(connection, matchers, limit as u64)?;
+    Ok(found.into_iter().map(|found| (found.name.clone(), with_node(&found.labels, &found.name))).collect())
 }
 
-/// A label set that meets the matchers.
-struct Found {
-    id: i64,
-    node: NodeId,
-    labels: Labels,
+/// Samples as they are found, up to the most that the query may bring.
+struct Gathered {
+    samples: Vec<Vec<Sample>>,
+    range: RangeInclusive<UnixMillis>,
+    total: u64,
+    max: u64,
+    damaged_blocks: u64,
+    unpacker: Unpacker,
 }
+
+impl Gathered {
+    /// Takes the wanted series, given by rising id, out of a block.
+    fn take(&mut self, data: &[u8], wanted: &[(SeriesId, usize)]) -> Result<(), ReadError> {
+        if self.read(data, wanted).is_err() {
+            self.damaged_blocks += 1;
+        }
+        if self.total > self.max {
+            return Err(ReadError::TooLarge { what: "samples", limit: self.max });
+        }
+        Ok(())
+    }
+
+    fn read(&mut self, data: &[u8], wanted: &[(SeriesId, usize)]) -> Result<(), DecodeError> {
+        let reader = MetricReader::open_with(&mut self.unpacker, data, &LIMITS)?;
+        let Self { samples, range, total, max, .. } = self;
+        let total = Cell::from_mut(total);
+        let mut add = |at: usize, time: UnixMillis, value: f64| {
+            if range.contains(&time) {
+                total.set(total.get() + 1);
+                samples[at].push(Sample { at: time, value });
+            }
+        };
+        if wanted.len() > ONE_BY_ONE_MAX {
+            // Once there are too many, nothing more is taken: the query has no answer.
+            let place = |id: SeriesId| {
+                let found = wanted.binary_search_by_key(&id, |(id, _)| *id).ok().filter(|_| total.get() <= *max);
+                found.map(|found| wanted[found].1)
+            };
+            return reader.samples_of(place, add);
+        }
+        for (id, at) in wanted {
+            reader.samples(*id, |time, value| add(*at, time, value))?;
+        }
+        Ok(())
+    }
+}
+
+/// From so many wanted series on, all columns of a block are walked over once: finding one by itself passes over those
+/// before it.
+const ONE_BY_ONE_MAX: usize = 4;
 
 /// The samples that a query asks for.
 pub(super) fn select(connection: &Connection, query: &Select) -> Result<Selected, ReadError> {
-    let found = find(connection, &query.matchers)?;
+    let found = index::find(connection, &query.matchers, SERIES_MAX)?;
+    let mut gathered = Gathered {
+        samples: vec![Vec::new(); found.len()],
+        range: query.from..=query.to,
+        total: 0,
+        max: query.samples_max.min(SAMPLES_MAX),
+        damaged_blocks: 0,
+        unpacker: Unpacker::new(),
+    };
+    select_chunks(connection, query, &found, &mut gathered)?;
+    select_blocks(connection, query, &found, &mut gathered)?;
+    let mut answer = Selected { series: Vec::new(), damaged_blocks: gathered.damaged_blocks };
+    for (found, mut samples) in found.into_iter().zip(gathered.samples) {
+        if samples.is_empty() {
+            continue;
+        }
+        if !samples.windows(2).all(|pair| pair[0].at < pair[1].at) {
+            samples.sort_by_key(|sample| sample.at);
+            samples.dedup_by_key(|sample| sample.at);
+        }
+        let labels = with_node(&found.labels, &found.name);
+        answer.series.push(SeriesData { node: found.name, labels, samples });
+    }
+    answer.series.sort_by(|a, b| (&a.labels, &a.node).cmp(&(&b.labels, &b.node)));
+    Ok(answer)
+}
+
+/// Takes what compaction has put together.
+fn select_chunks(
+    connection: &Connection,
+    query: &Select,
+    found: &[Found],
+    gathered: &mut Gathered,
+) -> Result<(), ReadError> {
+    let mut by_node: BTreeMap<i64, Vec<(SeriesId, usize)>> = BTreeMap::new();
+    for (at, found) in found.iter().enumerate() {
+        if let Ok(id) = u32::try_from(found.id) {
+            by_node.entry(found.node).or_default().push((SeriesId(id), at));
+        }
+    }
+    // The index has all of this; a chunk's own page is touched only for what is read.
+    let mut list = connection.prepare_cached(
+        "SELECT id, s0, s1 FROM metric_chunk WHERE node = ? AND t1 >= ? AND t1 <= ? AND t0 <= ? AND s0 <= ? AND s1 >= ?
+         ORDER BY t1, id",
+    )?;
+    let mut read = connection.prepare_cached("SELECT data FROM metric_chunk WHERE id = ?")?;
+    for (node, mut series) in by_node {
+        series.sort_unstable();
+        let (Some(first), Some(last)) = (series.first(), series.last()) else { continue };
+        let ends = query.to.0.saturating_add(CHUNK_SPAN_MAX_MS);
+        let rows = list.query_map(params![node, query.from.0, ends, query.to.0, last.0.0, first.0.0], |row| {
+            Ok((row.get::<_, i64>(0)?, row.get::<_, u32>(1)?, row.get::<_, u32>(2)?))
+        })?;
+        for (id, s0, s1) in rows.collect::<Result<Vec<_>, _>>()? {
+            let begin = series.partition_point(|(series, _)| series.0 < s0);
+            let end = series.partition_point(|(series, _)| series.0 <= s1);
+            if begin < end {
+                let mut rows = read.query([id])?;
+                if let Some(row) = rows.next()? {
+                    gathered.take(row.get_ref(0)?.as_blob().unwrap_or_default(), &series[begin..end])?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Takes what is still as the nodes sent it.
+fn select_blocks(
+    connection: &Connection,
+    query: &Select,
+    found: &[Found],
+    gathered: &mut Gathered,
+) -> Result<(), ReadError> {
     let mut by_stream: BTreeMap<i64, Vec<(SeriesId, usize)>> = BTreeMap::new();
     let mut ids = connection.prepare_cached(
         "SELECT r.stream, r.sid FROM series r JOIN stream s ON s.id = r.stream
          WHERE r.labelset = ? AND s.t1 >= ? AND s.t0 <= ?",
     )?;
-    for (at, labelset) in found.iter().enumerate() {
-        let rows = ids.query_map(params![labelset.id, query.from.0, query.to.0], |row| {
+    for (at, found) in found.iter().enumerate() {
+        let rows = ids.query_map(params![found.id, query.from.0, query.to.0], |row| {
             Ok((row.get::<_, i64>(0)?, row.get::<_, u32>(1)?))
         })?;
         for row in rows {
@@ -81,111 +205,16 @@ pub(super) fn select(connection: &Connection, query: &Select) -> Result<Selected
             by_stream.entry(stream).or_default().push((SeriesId(sid), at));
         }
     }
-    let mut answer = Selected::default();
-    let mut samples: Vec<Vec<Sample>> = vec![Vec::new(); found.len()];
-    let mut total = 0;
     let mut blocks = connection
         .prepare_cached("SELECT data FROM metric_block WHERE stream = ? AND t1 >= ? AND t0 <= ? ORDER BY t1, id")?;
     for (stream, mut series) in by_stream {
         series.sort_unstable();
         let mut rows = blocks.query(params![stream, query.from.0, query.to.0])?;
         while let Some(row) = rows.next()? {
-            let read = read_block(row.get_ref(0)?.as_blob().unwrap_or_default(), &series, |at, sample| {
-                if (query.from..=query.to).contains(&sample.at) {
-                    total += 1;
-                    samples[at].push(sample);
-                }
-            });
-            answer.damaged_blocks += u64::from(read.is_none());
-            if total > SAMPLES_MAX {
-                return Err(ReadError::TooLarge { what: "samples", limit: SAMPLES_MAX });
-            }
+            gathered.take(row.get_ref(0)?.as_blob().unwrap_or_default(), &series)?;
         }
     }
-    for (labelset, mut samples) in found.into_iter().zip(samples) {
-        if samples.is_empty() {
-            continue;
-        }
-        samples.sort_by_key(|sample| sample.at);
-        samples.dedup_by_key(|sample| sample.at);
-        let labels = with_node(&labelset.labels, &labelset.node);
-        answer.series.push(SeriesData { node: labelset.node, labels, samples });
-    }
-    answer.series.sort_by(|a, b| (&a.labels, &a.node).cmp(&(&b.labels, &b.node)));
-    Ok(answer)
-}
-
-fn find(connection: &Connection, matchers: &[Matcher]) -> Result<Vec<Found>, ReadError> {
-    let demanded = |label| matchers.iter().find_map(|matcher| matcher.demanded(label));
-    // The planner takes the index on (metric, node), on (node, labels), or none, as the demands allow.
-    let mut query = connection.prepare_cached(match (demanded("__name__"), demanded("node")) {
-        (Some(_), Some(_)) => {
-            "SELECT l.id, n.name, l.labels FROM labelset l JOIN node n ON n.id = l.node
-             WHERE l.metric = ?1 AND n.name = ?2"
-        }
-        (Some(_), None) => {
-            "SELECT l.id, n.name, l.labels FROM labelset l JOIN node n ON n.id = l.node
-             WHERE l.metric = ?1 AND ?2 IS NULL"
-        }
-        (None, Some(_)) => {
-            "SELECT l.id, n.name, l.labels FROM labelset l JOIN node n ON n.id = l.node
-             WHERE ?1 IS NULL AND n.name = ?2"
-        }
-        (None, None) => {
-            "SELECT l.id, n.name, l.labels FROM labelset l JOIN node n ON n.id = l.node
-             WHERE ?1 IS NULL AND ?2 IS NULL"
-        }
-    })?;
-    let mut rows = query.query(params![demanded("__name__"), demanded("node")])?;
-    let mut found = Vec::new();
-    while let Some(row) = rows.next()? {
-        let node = name(row.get_ref(1)?.as_str().unwrap_or_default())?;
-        let labels = labels_of(row.get_ref(2)?.as_str().unwrap_or_default())?;
-        let met = matchers.iter().all(|matcher| match matcher.label() {
-            "node" => matcher.matches(node.as_str()),
-            "exported_node" => matcher.matches(labels.value("node")),
-            label => matcher.matches(labels.value(label)),
-        });
-        if met {
-            found.push(Found { id: row.get(0)?, node, labels });
-        }
-        if found.len() as u64 > SERIES_MAX {
-            return Err(ReadError::TooLarge { what: "series", limit: SERIES_MAX });
-        }
-    }
-    Ok(found)
-}
-
-/// From so many wanted series on, all columns of a block are read in one go: finding one by itself passes over those
-/// before it.
-const ONE_BY_ONE_MAX: usize = 8;
-
-/// Hands each sample of the wanted series, given by rising id, to `each`; `None` where the block cannot be read to its
-/// end.
-fn read_block(data: &[u8], wanted: &[(SeriesId, usize)], mut each: impl FnMut(usize, Sample)) -> Option<()> {
-    let reader = MetricReader::open(data, &Limits::default()).ok()?;
-    let mut hand_on = |at: usize, values: Vec<Option<f64>>| {
-        for (time, value) in reader.timestamps().iter().zip(values) {
-            if let Some(value) = value {
-                each(at, Sample { at: *time, value });
-            }
-        }
-    };
-    if wanted.len() > ONE_BY_ONE_MAX {
-        for column in reader.columns() {
-            let column = column.ok()?;
-            if let Ok(found) = wanted.binary_search_by_key(&column.series, |(id, _)| *id) {
-                hand_on(wanted[found].1, column.values);
-            }
-        }
-        return Some(());
-    }
-    for (id, at) in wanted {
-        if let Some(values) = reader.read(*id).ok()? {
-            hand_on(*at, values);
-        }
-    }
-    Some(())
+    Ok(())
 }
 
 /// How far before a node's newest block a value still counts as newest: the lookback of Prometheus.
@@ -205,58 +234,71 @@ pub(super) fn newest(
     name_newest(connection, node, newest_of(connection, node, now)?, limit)
 }
 
-/// The same by stream and id.
-pub(super) fn newest_of(
-    connection: &Connection,
-    node: &NodeId,
-    now: UnixMillis,
-) -> Result<HashMap<(i64, SeriesId), Sample>, ReadError> {
+/// Newest samples: by number of the stream and series id, or, without a stream, by number of the label set.
+pub(super) type Newest = HashMap<(Option<i64>, SeriesId), Sample>;
+
+/// The same, without labels.
+pub(super) fn newest_of(connection: &Connection, node: &NodeId, now: UnixMillis) -> Result<Newest, ReadError> {
     let mut query = connection.prepare_cached(
-        "SELECT max((SELECT max(b.t1) FROM metric_block b WHERE b.stream = s.id AND b.t1 <= ?2))
-         FROM stream s WHERE s.node = (SELECT id FROM node WHERE name = ?1) AND s.kind = 'metrics'",
+        "SELECT max(
+           coalesce((SELECT max((SELECT max(b.t1) FROM metric_block b WHERE b.stream = s.id AND b.t1 <= ?2))
+             FROM stream s WHERE s.node = n.id AND s.kind = 'metrics'), -9223372036854775808),
+           coalesce((SELECT max(c.t1) FROM metric_chunk c WHERE c.node = n.id AND c.t1 <= ?2), -9223372036854775808))
+         FROM node n WHERE n.name = ?1",
     )?;
     let mut last = None;
     for horizon in [now.0.saturating_add(AHEAD_MS), i64::MAX] {
         if last.is_none() {
-            last = query.query_row(params![node.as_str(), horizon], |row| row.get::<_, Option<i64>>(0))?;
+            let found = query.query_row(params![node.as_str(), horizon], |row| row.get::<_, i64>(0)).optional()?;
+            last = found.filter(|at| *at > i64::MIN);
         }
     }
-    let Some(last) = last else { return Ok(HashMap::new()) };
+    let Some(last) = last else { return Ok(Newest::new()) };
+    let after = last.saturating_sub(LOOKBACK_MS);
+    let mut newest: Newest = Newest::new();
+    let mut unpacker = Unpacker::new();
+    let mut take = |stream: Option<i64>, data: &[u8]| {
+        // A damaged block costs its values alone.
+        let Ok(reader) = MetricReader::open_with(&mut unpacker, data, &LIMITS) else { return };
+        let _ = reader.samples_of(Some, |series, at, value| {
+            let sample = Sample { at, value };
+            let held = newest.entry((stream, series)).or_insert(sample);
+            if held.at <= at && at.0 <= last {
+                *held = sample;
+            }
+        });
+    };
+    let mut query = connection.prepare_cached(
+        "SELECT c.data FROM metric_chunk c WHERE c.node = (SELECT id FROM node WHERE name = ?) AND c.t1 > ? AND c.t1 <= ?
+         ORDER BY c.t1, c.id",
+    )?;
+    let mut rows = query.query(params![node.as_str(), after, last])?;
+    while let Some(row) = rows.next()? {
+        take(None, row.get_ref(0)?.as_blob().unwrap_or_default());
+    }
     let mut query = connection.prepare_cached(
         "SELECT b.stream, b.data FROM stream s JOIN metric_block b ON b.stream = s.id
          WHERE s.node = (SELECT id FROM node WHERE name = ?) AND s.kind = 'metrics' AND b.t1 > ? AND b.t1 <= ?
          ORDER BY b.t1, b.id",
     )?;
-    let mut newest: HashMap<(i64, SeriesId), Sample> = HashMap::new();
-    let mut rows = query.query(params![node.as_str(), last.saturating_sub(LOOKBACK_MS), last])?;
+    let mut rows = query.query(params![node.as_str(), after, last])?;
     while let Some(row) = rows.next()? {
-        let stream = row.get(0)?;
-        // A damaged block costs its values alone.
-        let Ok(reader) = MetricReader::open(row.get_ref(1)?.as_blob().unwrap_or_default(), &Limits::default()) else {
-            continue;
-        };
-        for column in reader.columns() {
-            let Ok(column) = column else { break };
-            let present = reader.timestamps().iter().zip(column.values);
-            let samples = present.filter_map(|(at, value)| value.map(|value| Sample { at: *at, value }));
-            let Some(sample) = samples.max_by_key(|sample| sample.at) else { continue };
-            let held = newest.entry((stream, column.series)).or_insert(sample);
-            if held.at <= sample.at {
-                *held = sample;
-            }
-        }
+        take(row.get(0)?, row.get_ref(1)?.as_blob().unwrap_or_default());
     }
+    // A chunk reaches far back: what ended before is not news.
+    newest.retain(|(stream, _), sample| stream.is_some() || sample.at.0 > after);
     Ok(newest)
 }
 
 fn name_newest(
     connection: &Connection,
     node: &NodeId,
-    newest: HashMap<(i64, SeriesId), Sample>,
+    newest: Newest,
     limit: usize,
 ) -> Result<Vec<(Labels, Sample)>, ReadError> {
     let mut query = connection.prepare_cached(
-        "SELECT l.labels FROM series r JOIN labelset l ON l.id = r.labelset WHERE r.stream = ? AND r.sid = ?",
+        "SELECT t.labels FROM labelset l JOIN label_text t ON t.id = l.text
+         WHERE l.id = CASE WHEN ?1 IS NULL THEN ?2 ELSE (SELECT labelset FROM series WHERE stream = ?1 AND sid = ?2) END",
     )?;
     let mut named: BTreeMap<Labels, Sample> = BTreeMap::new();
     for ((stream, id), sample) in newest {

@@ -19,6 +19,10 @@ pub struct StoreStats {
     pub dropped_samples: AtomicU64,
     /// Log records that retention dropped.
     pub dropped_log_lines: AtomicU64,
+    /// Blocks and chunks that compaction put together.
+    pub compacted_blocks: AtomicU64,
+    /// Samples in them; one that is put together twice counts twice.
+    pub compacted_samples: AtomicU64,
     /// Bytes of the file that hold something, as of the last retention run.
     pub used_bytes: AtomicU64,
     /// Whether the last transaction failed: the server is not ready then.
@@ -34,6 +38,8 @@ impl StoreStats {
             ("commits", "Transactions committed.", &self.commits),
             ("commands", "Batches and reports in them.", &self.commands),
             ("commit_failures", "Transactions that failed; nothing of them was acknowledged.", &self.failures),
+            ("compacted_blocks", "Blocks and chunks that compaction put together.", &self.compacted_blocks),
+            ("compacted_samples", "Samples in them.", &self.compacted_samples),
             ("dropped_samples", "Samples that retention dropped.", &self.dropped_samples),
             ("dropped_log_lines", "Log records that retention dropped.", &self.dropped_log_lines),
         ];

@@ -53,7 +53,7 @@ impl Fleet {
 }
 
 fn all(matchers: Vec<Matcher>) -> Select {
-    Select { matchers, from: UnixMillis(i64::MIN), to: UnixMillis(i64::MAX) }
+    Select { matchers, from: UnixMillis(i64::MIN), to: UnixMillis(i64::MAX), samples_max: u64::MAX }
 }
 
 fn lines(name: &str) -> LogQuery {
@@ -197,7 +197,7 @@ async fn selectors_and_ranges_choose() {
     assert_eq!(count(vec![("absent", Equal, ""), ("id", Regex, ".*")]).await, 12);
     assert_eq!(count(vec![("absent", Regex, ".+")]).await, 0);
     assert_eq!(count(vec![("node", Equal, "c")]).await, 0);
-    let part = Select { matchers: vec![Matcher::equal("id", "2")], from: at(2), to: at(4) };
+    let part = Select { matchers: vec![Matcher::equal("id", "2")], from: at(2), to: at(4), samples_max: 100 };
     let series = fleet.store.select(part).await.unwrap().series;
     assert_eq!(series[0].samples, expected(SeriesId(2), 2..=4));
     assert_eq!(series[1].node, node("b"));

@@ -1,5 +1,7 @@
 //! The writer thread: gathers what waits, commits it in one transaction, then answers.
 
+use super::compact::Compacted;
+use super::compact::step::Swap;
 use super::config::Config;
 use super::error::StoreError;
 use super::ledger::{SqlLedger, node_id};
@@ -49,6 +51,10 @@ pub(super) enum Command {
         now: UnixMillis,
         reply: oneshot::Sender<Result<Retained, StoreError>>,
     },
+    Swap {
+        swap: Box<Swap>,
+        reply: oneshot::Sender<Result<Compacted, StoreError>>,
+    },
     Close {
         reply: oneshot::Sender<()>,
     },
@@ -67,7 +73,7 @@ impl Command {
 
     /// Whether it has to run in transactions of its own.
     fn is_alone(&self) -> bool {
-        matches!(self, Self::Retain { .. } | Self::Close { .. })
+        matches!(self, Self::Retain { .. } | Self::Swap { .. } | Self::Close { .. })
     }
 }
 
@@ -98,6 +104,9 @@ impl Writer {
             match first {
                 Command::Retain { now, reply } => {
                     let _ = reply.send(self.retain(now));
+                }
+                Command::Swap { swap, reply } => {
+                    let _ = reply.send(self.swap(&swap));
                 }
                 Command::Close { reply } => {
                     self.close();
@@ -190,12 +199,26 @@ impl Writer {
         Ok(retained)
     }
 
+    fn swap(&mut self, swap: &Swap) -> Result<Compacted, StoreError> {
+        let done = swap.apply(&mut self.connection).map_err(|error| StoreError::Commit { cause: error.to_string() })?;
+        if !done {
+            return Ok(Compacted { worked: true, ..Compacted::default() });
+        }
+        let outcome = swap.outcome();
+        self.stats.compacted_blocks.fetch_add(outcome.from, Ordering::Relaxed);
+        self.stats.compacted_samples.fetch_add(outcome.samples, Ordering::Relaxed);
+        Ok(outcome)
+    }
+
     /// Commits what is still queued and folds the write-ahead log into the file.
     fn close(&mut self) {
         self.commands.close();
         while let Some(command) = self.commands.blocking_recv() {
             match command {
                 Command::Retain { reply, .. } => {
+                    let _ = reply.send(Err(StoreError::Closed));
+                }
+                Command::Swap { reply, .. } => {
                     let _ = reply.send(Err(StoreError::Closed));
                 }
                 Command::Close { reply } => {
@@ -222,7 +245,7 @@ fn apply(connection: &Connection, command: &Command) -> rusqlite::Result<Answer>
             seen::note(connection, id, *at, None, status.as_deref()).map(|()| Answer::Nothing)
         }
         Command::Remote { change, .. } => outgoing::apply(connection, change).map(|()| Answer::Nothing),
-        Command::Retain { .. } | Command::Close { .. } => Ok(Answer::Nothing),
+        Command::Retain { .. } | Command::Swap { .. } | Command::Close { .. } => Ok(Answer::Nothing),
     }
 }
 

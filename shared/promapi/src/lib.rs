@@ -25,8 +25,8 @@ use skerry_wire::Question;
 
 /// A source that can also say which series there are.
 pub trait Catalog: Source {
-    /// Label sets of the series that meet all of `matchers` and may have samples in `from..=to`; at most `series_max`,
-    /// in any order.
+    /// Label sets of the series that meet all of `matchers` and may have samples in `from..=to`, in any order.
+    /// More than `series_max` are an error, best a [`skerry_promql::TooMuch`].
     ///
     /// # Errors
     /// [`SourceError`] where they cannot be read.
@@ -175,6 +175,7 @@ impl From<QueryError> for Refusal {
     fn from(error: QueryError) -> Self {
         let kind = error.error_type();
         let (status, text) = match (&error, kind) {
+            (QueryError::Source(source), "execution") => (422, source.0.to_string()),
             (QueryError::Source(source), kind) => (500, format!("{kind}: {}", source.0)),
             (_, "bad_data") => (400, format!("invalid parameter \"query\": {error}")),
             _ => (422, error.to_string()),

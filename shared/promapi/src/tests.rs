@@ -1,6 +1,6 @@
 use super::*;
 use skerry_model::{MetricKind, Sample};
-use skerry_promql::{Selected, matches_all};
+use skerry_promql::{Selected, TooMuch, matches_all};
 use std::time::Duration;
 
 /// Two series with a sample every 15 s from 0 to 10 min, counting up.
@@ -13,6 +13,9 @@ fn all() -> Vec<Labels> {
 
 impl Source for Two {
     fn select(&self, m: &[Matcher], from: UnixMillis, to: UnixMillis, _: u64) -> Result<Vec<Selected>, SourceError> {
+        if m.iter().any(|matcher| matcher.label() == "too_much") {
+            return Err(SourceError(Box::new(TooMuch("more than 3 samples; ask for less".into()))));
+        }
         let meets = |labels: &Labels| matches_all(m, labels);
         let sample = |n: i64| Sample { at: UnixMillis(n * 15_000), value: n as f64 };
         let samples: Vec<Sample> = (0..=40).map(sample).filter(|s| s.at >= from && s.at <= to).collect();
@@ -214,4 +217,14 @@ fn status_tells_of_the_program_and_hides_secrets() {
     for (path, endpoint) in ROUTES.iter().filter(|(path, _)| path.starts_with("status/")) {
         assert!(data(endpoint, &[]).is_object(), "{path}");
     }
+}
+
+#[test]
+fn a_query_that_asks_for_too_much_is_told_so() {
+    let (status, body) = ask(&Endpoint::Query, &[("query", "{too_much=\"x\"}")]);
+    let told: serde_json::Value = serde_json::from_str(&body).unwrap();
+    assert_eq!(
+        (status, &told["errorType"], &told["error"]),
+        (422, &"execution".into(), &"more than 3 samples; ask for less".into())
+    );
 }

@@ -1,7 +1,7 @@
 //! Why a query has no answer.
 
 use crate::matcher::InvalidMatcher;
-use crate::source::SourceError;
+use crate::source::{SourceError, TooMuch};
 
 /// Why a query has no answer, for whoever asked.
 #[derive(Debug, thiserror::Error)]
@@ -32,10 +32,11 @@ pub enum QueryError {
 impl QueryError {
     /// `errorType` of Prometheus's HTTP API.
     #[must_use]
-    pub const fn error_type(&self) -> &'static str {
+    pub fn error_type(&self) -> &'static str {
         match self {
             Self::Parse(_) | Self::Matcher(_) | Self::TooDeep(_) => "bad_data",
             Self::Execution(_) | Self::TooMuch(_) | Self::Unsupported(_) => "execution",
+            Self::Source(source) if source.0.is::<TooMuch>() => "execution",
             Self::Source(_) => "internal",
         }
     }

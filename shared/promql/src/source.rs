@@ -18,10 +18,16 @@ pub struct Selected {
 #[error(transparent)]
 pub struct SourceError(pub Box<dyn Error + Send + Sync>);
 
+/// The cause of a [`SourceError`] that is the query's own fault: it asks for more than may be read. Says how much that is
+/// and what to do.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct TooMuch(pub String);
+
 /// A source of samples.
 pub trait Source {
     /// Every series that meets all of `matchers` and has samples in `from..=to`, each label set once, sorted by labels.
-    /// May stop with an error once it has found more than `samples_max` samples.
+    /// Stops with an error, best a [`TooMuch`], once it has found more than `samples_max` samples.
     ///
     /// # Errors
     /// [`SourceError`] where samples cannot be read.

@@ -3,7 +3,7 @@
 use super::core::{Sender, Taken};
 use crate::clock::WallClock;
 use crate::intake::core::Verdict;
-use crate::store::{LossRow, Matcher, ReadError, Select, Store, StoreError};
+use crate::store::{LossRow, Matcher, ReadError, SAMPLES_MAX, Select, Store, StoreError};
 use bytes::Bytes;
 use skerry_model::{Epoch, NodeId, StreamKind, TimeRange, UnixMillis};
 use skerry_promapi::with_node;
@@ -248,7 +248,11 @@ impl ReceiveTask {
         let times = taken.doubtful.iter().map(|(_, sample)| TimeRange::at(sample.at));
         let Some(range) = times.reduce(TimeRange::cover) else { return Ok(()) };
         let matchers = vec![Matcher::equal("node", name.as_str())];
-        let held = match self.store.select(Select { matchers, from: range.from, to: range.to }).await {
+        let held = match self
+            .store
+            .select(Select { matchers, from: range.from, to: range.to, samples_max: SAMPLES_MAX })
+            .await
+        {
             Ok(selected) => selected.series,
             // Too much to look through: they count as out of order.
             Err(ReadError::TooLarge { .. }) => Vec::new(),
