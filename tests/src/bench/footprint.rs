@@ -8,6 +8,7 @@
 //! The machine's own series are about 300. The rest up to 500 comes from network interfaces that a written
 //! `/proc/net/dev` adds; every other file is the machine's own.
 
+use super::disk::Disk;
 use super::process::{Account, Usage, mib_per_day};
 use super::{Limit, Report};
 use crate::lab::{Binaries, Lab, Node, Running, free_port, wait_for};
@@ -138,57 +139,6 @@ fn proc_tree(folder: &Path) -> anyhow::Result<PathBuf> {
     }
     std::fs::write(root.join("self/net/dev"), text)?;
     Ok(root)
-}
-
-/// Where an agent keeps its data: an ext4 on a loop device, or a plain folder.
-struct Disk {
-    folder: PathBuf,
-    /// Name of the loop device.
-    device: Option<String>,
-}
-
-impl Disk {
-    fn new(base: &Path, name: &str) -> anyhow::Result<Self> {
-        let folder = base.join(format!("disk-{name}"));
-        std::fs::create_dir_all(&folder)?;
-        let image = base.join(format!("{name}.img"));
-        let made = Self::mount(&image, &folder);
-        let device = made.ok().flatten();
-        Ok(Self { folder, device })
-    }
-
-    fn mount(image: &Path, folder: &Path) -> anyhow::Result<Option<String>> {
-        if !rustix::process::getuid().is_root() {
-            return Ok(None);
-        }
-        std::fs::File::create(image)?.set_len(512 << 20)?;
-        let run = |program: &str, args: &[&Path]| -> anyhow::Result<String> {
-            let output = Command::new(program).args(args).output()?;
-            ensure!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
-            Ok(String::from_utf8(output.stdout)?.trim().to_owned())
-        };
-        run("mkfs.ext4", &[Path::new("-q"), image])?;
-        run("mount", &[Path::new("-o"), Path::new("loop,noatime"), image, folder])?;
-        let source = run("findmnt", &[Path::new("-n"), Path::new("-o"), Path::new("SOURCE"), folder])?;
-        Ok(source.strip_prefix("/dev/").map(str::to_owned))
-    }
-
-    /// Bytes written so far.
-    fn written(&self, pid: u32) -> anyhow::Result<f64> {
-        let Some(device) = &self.device else { return Ok(Account::read(pid)?.written_bytes) };
-        let stat = std::fs::read_to_string(format!("/sys/block/{device}/stat"))?;
-        // The seventh number: sectors of 512 bytes.
-        let sectors: f64 = stat.split_ascii_whitespace().nth(6).context("sectors written")?.parse()?;
-        Ok(sectors * 512.0)
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        if self.device.is_some() {
-            let _ = Command::new("umount").arg("--lazy").arg(&self.folder).status();
-        }
-    }
 }
 
 /// Writes lines as a service does: a time, a level, fields that vary.

@@ -1,10 +1,13 @@
 //! Benchmarks: what is measured, on what, beside which peer. Each prints figures and the limits they are held to.
 
+pub mod disk;
 pub mod footprint;
 pub mod process;
 pub mod promql;
+pub mod recording;
 pub mod remote;
 pub mod scrape;
+pub mod tsdb;
 
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -65,6 +68,12 @@ impl Report {
         }
         text
     }
+}
+
+/// The middle value; zero of none.
+fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(0.0)
 }
 
 /// Four significant places are more than these machines' noise allows.

@@ -1,7 +1,7 @@
 //! `cargo bench-skerry NAME`: measures, beside a peer in the same run, and says which limits are met.
 
 use clap::{Parser, Subcommand};
-use skerry_tests::bench::{Report, footprint, promql, remote, scrape};
+use skerry_tests::bench::{Report, footprint, promql, recording, remote, scrape, tsdb};
 use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -30,6 +30,17 @@ enum Name {
     Remote,
     /// Reading an exposition of 1,000 lines.
     Scrape,
+    /// The stores of samples at node and centre: size, flash, append, read, intake beside VictoriaMetrics.
+    Tsdb,
+    /// Make the recording that tsdb reads: scrape a node_exporter once a second.
+    Record {
+        /// Where it answers.
+        #[arg(long, default_value = "http://127.0.0.1:9100/metrics")]
+        url: String,
+        /// For how many minutes.
+        #[arg(long, default_value_t = 60)]
+        minutes: u64,
+    },
 }
 
 fn main() -> ExitCode {
@@ -44,6 +55,10 @@ fn main() -> ExitCode {
         Name::Promql => promql::run(if args.short { 2 } else { 24 }, &say),
         Name::Remote => remote::run(if args.short { 50 } else { 500 }, &say),
         Name::Scrape => scrape::run(Duration::from_secs(if args.short { 1 } else { 5 }), &say),
+        Name::Tsdb => tsdb::run(if args.short { 2 } else { 24 }, &say),
+        Name::Record { url, minutes } => {
+            recording::record(&url, Duration::from_secs(minutes * 60), &recording::folder()).map(|()| Report::default())
+        }
     };
     match outcome.and_then(|report| print(&report, args.json)) {
         Ok(()) => ExitCode::SUCCESS,
