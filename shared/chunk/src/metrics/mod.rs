@@ -47,6 +47,10 @@ use skerry_model::{SeriesId, TimeRange, UnixMillis};
 const KIND: Kind = Kind { magic: *b"SM", name: "metric", version: 2 };
 /// Level 3: higher levels saved under 2 % on node metrics at several times the work.
 const LEVEL: i32 = 3;
+/// Bodies up to this size are few scrapes, which are sent often and packed once a minute: there 15 saves 2 % at four
+/// scrapes and 4 % at one, for half a millisecond.
+const SMALL_BYTES_MAX: usize = 6 << 10;
+const LEVEL_SMALL: i32 = 15;
 
 /// Scrapes and their series.
 #[derive(Debug, Clone, Default)]
@@ -162,7 +166,9 @@ impl MetricBlock {
         let range = self.range().unwrap_or(TimeRange::at(UnixMillis(0)));
         put_zigzag(&mut header, range.from.0);
         put_zigzag(&mut header, range.to.0);
-        frame::seal(KIND, &header, &streams.join(), LEVEL)
+        let body = streams.join();
+        let level = if body.len() <= SMALL_BYTES_MAX { LEVEL_SMALL } else { LEVEL };
+        frame::seal(KIND, &header, &body, level)
     }
 
     /// Reads a whole block.
