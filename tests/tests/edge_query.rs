@@ -141,10 +141,16 @@ fn nodes_answer_and_what_is_missing_is_told() -> anyhow::Result<()> {
 
 /// What the centre gets of a node is what the node's own API says at the same moments.
 fn same_as_the_nodes_own(lab: &Lab, node: &Node) -> anyhow::Result<()> {
-    // A moment that lies behind: its samples are there and do not change.
-    let now = local(node, "/query?query=time()")?["data"]["result"][0].as_f64().context("the time")?.floor() - 1.0;
+    // Moments that lie behind, but not before the first sample: what is there then does not change any more.
+    wait_for("some samples", || {
+        let count = local(node, &format!("/query?query={}", encoded("count_over_time(node_load1[2m])")))?;
+        let count = count["data"]["result"][0]["value"][1].as_str().and_then(|count| count.parse::<u32>().ok());
+        ensure!(count >= Some(10), "{count:?} samples");
+        Ok(())
+    })?;
+    let now = local(node, "/query?query=time()")?["data"]["result"][0].as_f64().context("the time")?.floor() - 3.0;
     let at = format!("&time={now}");
-    let over = format!("&start={}&end={now}&step=1", now - 3.0);
+    let over = format!("&start={}&end={now}&step=1", now - 2.0);
     for (endpoint, expr, when) in [
         ("query", "node_boot_time_seconds", &at),
         ("query", "sum by (cpu) (node_cpu_seconds_total)", &at),
@@ -152,7 +158,7 @@ fn same_as_the_nodes_own(lab: &Lab, node: &Node) -> anyhow::Result<()> {
         ("query", "node_memory_MemTotal_bytes[30s]", &at),
         ("query", "count({__name__=~\"node_.+\"})", &at),
         ("query_range", "node_load1", &over),
-        ("query_range", "sum(rate(node_context_switches_total[10s]))", &over),
+        ("query_range", "sum(rate(node_context_switches_total[30s]))", &over),
     ] {
         let query = format!("/{endpoint}?query={}{when}", encoded(expr));
         let own = local(node, &query)?;
