@@ -284,6 +284,42 @@ fn nothing_is_lost_at_a_peer_that_fails_nor_over_kill_9() -> anyhow::Result<()> 
 }
 
 #[test]
+fn version_2_goes_from_fleet_to_fleet_and_is_not_lost_at_one_that_knows_1_alone() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let mut second = lab(&folder.path().join("second"), "")?;
+    let mut sections = format!(
+        "remote_write:\n  - {{name: two, url: 'http://127.0.0.1:{}/api/v1/write', protobuf_message: \
+         io.prometheus.write.v2.Request, authorization: {{credentials: '{}'}}}}\n",
+        second.http, second.api_token
+    );
+    let peer = is_installed("prometheus")
+        .then(|| Peer::prometheus(&folder.path().join("prometheus"), "global: {}\n"))
+        .transpose()?;
+    if let Some(peer) = &peer {
+        let (url, message) = (peer.write_url(), Protocol::V2.message());
+        sections.push_str(&format!("  - {{name: one, url: '{url}', protobuf_message: {message}}}\n"));
+    }
+    let mut first = lab(&folder.path().join("first"), &sections)?;
+    let now = now_ms();
+    let all = [series(&[("__name__", "a"), ("n", "1")], &[(now, -0.0), (now + 1, stale_nan()), (now + 2, 1.0)])];
+    feed(&first, Protocol::V2, &all)?;
+    wait_sent(&first, "two")?;
+    if peer.is_some() {
+        wait_for("the target to be told wrong", || {
+            let all = first.api("/remote-write")?;
+            let (view, why) = (&all["targets"][1], "mend protobuf_message");
+            ensure!(view["error"].as_str().is_some_and(|error| error.contains(why)), "{view}");
+            ensure!(view["sent_samples"] == 0, "{view}");
+            Ok(())
+        })?;
+    }
+    first.stop_server()?;
+    second.stop_server()?;
+    assert_eq!(held(&first, "remote.feed")?, held(&second, "remote")?, "by bits");
+    Ok(())
+}
+
+#[test]
 fn prometheus_writes_to_the_fleet() -> anyhow::Result<()> {
     need!("prometheus", "prometheus");
     let folder = tempfile::tempdir()?;

@@ -7,9 +7,12 @@ use axum::extract::{FromRequest, RawQuery, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use skerry_remote::Protocol;
+use std::time::Duration;
 
 /// Most bytes of a sample's labels that an answer shows.
 const WORDS_MAX: usize = 600;
+/// How long a body may take to arrive: it keeps a place in the queue meanwhile.
+const BODY_MAX: Duration = Duration::from_secs(30);
 
 /// Takes a request in: 204, or 400 with what was not taken.
 ///
@@ -38,7 +41,12 @@ pub(super) async fn write(
         let error = refuse(StatusCode::SERVICE_UNAVAILABLE, "overload", "too many requests wait; send it again".into());
         return Ok(([(header::RETRY_AFTER, "1")], error).into_response());
     };
-    let body = match Bytes::from_request(request, &()).await {
+    // Senders drop what they are told any 4xx for.
+    let Ok(read) = tokio::time::timeout(BODY_MAX, Bytes::from_request(request, &())).await else {
+        let message = format!("the body did not arrive within {} s", BODY_MAX.as_secs());
+        return Err(refuse(StatusCode::SERVICE_UNAVAILABLE, "body", message));
+    };
+    let body = match read {
         Ok(body) => body,
         Err(rejection) => {
             let status = rejection.status();

@@ -22,6 +22,9 @@ use zeroize::Zeroizing;
 /// Most bytes of an answer that are read; its first words say what is wrong.
 const ANSWER_BYTES_MAX: usize = 16 * 1024;
 
+/// How a store that speaks 2.0 says what it took.
+const WRITTEN: &str = "x-prometheus-remote-write-samples-written";
+
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
@@ -88,15 +91,16 @@ impl Client {
         let status = answer.status().as_u16();
         let retry_after = answer.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
         let retry_after = retry_after.map(str::to_owned);
+        let written = answer.headers().get(WRITTEN).and_then(|value| value.to_str().ok()?.trim().parse().ok());
         let words = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await;
         if let Ok(words) = words {
             let words = String::from_utf8_lossy(&words.to_bytes()).into_owned();
             self.open = Some(open);
-            return Ok(Answer { status, retry_after, words });
+            return Ok(Answer { status, retry_after, written, words });
         }
         // The status counts; a connection with the rest of a long answer in it is of no more use.
         self.close();
-        Ok(Answer { status, retry_after, words: String::new() })
+        Ok(Answer { status, retry_after, written, words: String::new() })
     }
 
     fn request(&self, body: Bytes) -> Result<Request<Full<Bytes>>, ClientError> {

@@ -3,7 +3,7 @@
 use crate::store::OutgoingBlock;
 use skerry_chunk::{Limits, MetricBlock};
 use skerry_model::{Labels, NodeId, Sample, SeriesId, TimeRange, UnixMillis};
-use skerry_remote::Series;
+use skerry_remote::{Protocol, Series};
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
@@ -115,6 +115,8 @@ pub(super) struct Answer {
     pub(super) status: u16,
     /// Header `Retry-After`: seconds, or a date.
     pub(super) retry_after: Option<String>,
+    /// How many samples it says it took, where it speaks 2.0.
+    pub(super) written: Option<u64>,
     /// The beginning of its words.
     pub(super) words: String,
 }
@@ -126,6 +128,17 @@ pub(super) enum Before {
     New,
     /// It was sent, or may have been, and what became of it is not known.
     InDoubt,
+}
+
+/// What was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Sent {
+    /// As what.
+    pub(super) protocol: Protocol,
+    /// Whether its samples begin before the newest that its node had sent.
+    pub(super) is_late: bool,
+    /// What is known of it before.
+    pub(super) before: Before,
 }
 
 /// What an answer means.
@@ -144,6 +157,8 @@ pub(super) enum Verdict {
     },
     /// The target does not want these samples, and never will.
     Refused {
+        /// How many of them it took nevertheless.
+        written: u64,
         /// Why.
         why: String,
     },
@@ -151,18 +166,25 @@ pub(super) enum Verdict {
 
 /// Judges an answer, as the specification demands: 5xx and 429 are tried again, other 4xx are not. A redirect says
 /// that the URL is wrong and nothing about the samples, so it is tried until the URL is mended.
-pub(super) fn judge(answer: &Answer, is_late: bool, before: Before, now: UnixMillis) -> Verdict {
+///
+/// A store that knows 1.0 alone may take a message of 2.0 for an empty one and be content. What speaks 2.0 says how many
+/// samples it took; where nothing is said, nothing was taken.
+pub(super) fn judge(answer: &Answer, sent: &Sent, now: UnixMillis) -> Verdict {
     let words: String = answer.words.trim().chars().take(WORDS_MAX).collect();
     let why = format!("HTTP {}: {words}", answer.status);
     let after = || pause_asked(answer.retry_after.as_deref()?, now);
     match answer.status {
+        200..=299 if sent.protocol == Protocol::V2 && answer.written.is_none() => {
+            let why = format!("{why}; it does not say what it took, so it does not speak 2.0: mend protobuf_message");
+            Verdict::Retry { after: None, why }
+        }
         200..=299 => Verdict::Sent,
         300..=399 => Verdict::Retry { after: None, why: format!("{why}; redirects are not followed, mend the URL") },
         // A target that takes samples in order only says so of what it has already. Late samples are out of order
         // the first time too, so of them it says nothing.
-        400 if before == Before::InDoubt && !is_late && is_order(&words) => Verdict::Repeated,
+        400 if sent.before == Before::InDoubt && !sent.is_late && is_order(&words) => Verdict::Repeated,
         429 => Verdict::Retry { after: after(), why },
-        400..=499 => Verdict::Refused { why },
+        400..=499 => Verdict::Refused { written: answer.written.unwrap_or(0), why },
         _ => Verdict::Retry { after: after(), why },
     }
 }

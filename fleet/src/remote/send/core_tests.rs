@@ -113,10 +113,23 @@ proptest! {
     }
 }
 
+const NEW: Sent = Sent { protocol: Protocol::V1, is_late: false, before: Before::New };
+const AGAIN: Sent = Sent { before: Before::InDoubt, ..NEW };
+
+#[test]
+fn a_store_that_does_not_say_what_it_took_took_nothing_of_2_0() {
+    let answer = |status, written| Answer { status, retry_after: None, written, words: String::new() };
+    let sent = Sent { protocol: Protocol::V2, ..NEW };
+    let Verdict::Retry { why, .. } = judge(&answer(204, None), &sent, at(0)) else { panic!("to be tried again") };
+    assert!(why.contains("protobuf_message"), "{why}");
+    assert_eq!(judge(&answer(204, Some(9)), &sent, at(0)), Verdict::Sent);
+    assert!(matches!(judge(&answer(400, Some(3)), &sent, at(0)), Verdict::Refused { written: 3, .. }));
+}
+
 #[test]
 fn answers_are_judged_as_the_specification_says() {
-    let answer = |status, words: &str| Answer { status, retry_after: None, words: words.into() };
-    let judged = |status, words: &str| judge(&answer(status, words), false, Before::New, at(0));
+    let answer = |status, words: &str| Answer { status, retry_after: None, written: None, words: words.into() };
+    let judged = |status, words: &str| judge(&answer(status, words), &NEW, at(0));
     assert_eq!(judged(200, ""), Verdict::Sent);
     assert_eq!(judged(204, ""), Verdict::Sent);
     for status in [500, 502, 503, 504, 429, 301, 302] {
@@ -134,29 +147,27 @@ fn answers_are_judged_as_the_specification_says() {
         ("soon", None),
         ("-1", None),
     ] {
-        let asked = Answer { status: 503, retry_after: Some(text.into()), words: String::new() };
-        let Verdict::Retry { after, .. } = judge(&asked, false, Before::New, at(0)) else {
-            panic!("to be tried again")
-        };
+        let asked = Answer { status: 503, retry_after: Some(text.into()), written: None, words: String::new() };
+        let Verdict::Retry { after, .. } = judge(&asked, &NEW, at(0)) else { panic!("to be tried again") };
         assert_eq!(after, secs.map(Duration::from_secs), "{text}");
     }
-    let Verdict::Refused { why } = judged(400, &"x".repeat(9999)) else { panic!("to be dropped") };
+    let Verdict::Refused { why, .. } = judged(400, &"x".repeat(9999)) else { panic!("to be dropped") };
     assert!(why.len() < 400);
 }
 
 #[test]
 fn a_request_in_doubt_that_is_out_of_order_was_taken_before() {
     for words in ["out of order sample\n", "duplicate sample for timestamp", "err-mimir-sample-out-of-order"] {
-        let answer = Answer { status: 400, retry_after: None, words: words.into() };
-        assert_eq!(judge(&answer, false, Before::InDoubt, at(0)), Verdict::Repeated, "{words}");
+        let answer = Answer { status: 400, retry_after: None, written: None, words: words.into() };
+        assert_eq!(judge(&answer, &AGAIN, at(0)), Verdict::Repeated, "{words}");
         assert!(
-            matches!(judge(&answer, true, Before::InDoubt, at(0)), Verdict::Refused { .. }),
+            matches!(judge(&answer, &Sent { is_late: true, ..AGAIN }, at(0)), Verdict::Refused { .. }),
             "late ones say nothing"
         );
-        assert!(matches!(judge(&answer, false, Before::New, at(0)), Verdict::Refused { .. }));
+        assert!(matches!(judge(&answer, &NEW, at(0)), Verdict::Refused { .. }));
     }
-    let other = Answer { status: 400, retry_after: None, words: "label name is invalid".into() };
-    assert!(matches!(judge(&other, false, Before::InDoubt, at(0)), Verdict::Refused { .. }));
+    let other = Answer { status: 400, retry_after: None, written: None, words: "label name is invalid".into() };
+    assert!(matches!(judge(&other, &AGAIN, at(0)), Verdict::Refused { .. }));
 }
 
 #[test]

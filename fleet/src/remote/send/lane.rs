@@ -1,7 +1,7 @@
 //! One of a target's lanes: a connection, and the requests that go over it one after the other.
 
 use super::client::Client;
-use super::core::{Backoff, Before, Request, Verdict, judge};
+use super::core::{Backoff, Before, Request, Sent, Verdict, judge};
 use super::stats::TargetStats;
 use crate::clock::WallClock;
 use crate::remote::config::Target;
@@ -52,12 +52,13 @@ impl Lane {
         (self, losses)
     }
 
-    async fn send_one(&mut self, request: &Request, mut before: Before) -> Option<LossRow> {
+    async fn send_one(&mut self, request: &Request, before: Before) -> Option<LossRow> {
         let samples = request.samples();
         let body = Bytes::from(skerry_remote::write(self.target.protocol, &request.series));
+        let mut sent = Sent { protocol: self.target.protocol, is_late: request.is_late, before };
         loop {
             let (after, why) = match self.client.post(body.clone()).await {
-                Ok(answer) => match judge(&answer, request.is_late, before, (self.wall)()) {
+                Ok(answer) => match judge(&answer, &sent, (self.wall)()) {
                     Verdict::Sent => {
                         self.succeed();
                         TargetStats::add(&self.stats.sent_samples, samples);
@@ -70,15 +71,17 @@ impl Lane {
                         TargetStats::add(&self.stats.repeated_samples, samples);
                         return None;
                     }
-                    Verdict::Refused { why } => {
+                    Verdict::Refused { written, why } => {
                         self.succeed();
-                        return Some(self.refused(request, samples, &why));
+                        let written = written.min(samples);
+                        TargetStats::add(&self.stats.sent_samples, written);
+                        return Some(self.refused(request, samples - written, &why));
                     }
                     Verdict::Retry { after, why } => (after, why),
                 },
                 Err(error) => (None, error.to_string()),
             };
-            before = Before::InDoubt;
+            sent.before = Before::InDoubt;
             self.fail(samples, &why);
             tokio::time::sleep(self.backoff.pause(after)).await;
         }
