@@ -5,7 +5,7 @@
 //! of the queue are never used twice, whatever becomes of the blocks' own.
 //!
 //! Whoever rewrites blocks leaves those alone that stand in `remote_block`, and puts nothing into it: a target would
-//! else be sent samples a second time.
+//! else be sent samples a second time, or never. A trigger refuses to delete a block that stands there.
 //!
 //! Before a window of the queue is sent it is noted with the size of its requests. A server that was killed half way
 //! then makes the same requests again, and a target that takes a request whole or not at all misses nothing.
@@ -27,6 +27,9 @@ CREATE TABLE IF NOT EXISTS remote_target(
 CREATE TABLE IF NOT EXISTS remote_block(
   id INTEGER PRIMARY KEY AUTOINCREMENT, block INTEGER NOT NULL, node INTEGER NOT NULL, late INTEGER NOT NULL) STRICT;
 CREATE INDEX IF NOT EXISTS remote_block_block ON remote_block(block);
+CREATE TRIGGER IF NOT EXISTS remote_block_held BEFORE DELETE ON metric_block
+  WHEN EXISTS (SELECT 1 FROM remote_block WHERE block = OLD.id)
+  BEGIN SELECT RAISE(ABORT, 'remote write still waits for this block'); END;
 ";
 
 /// What stands before a target's name as the source of a loss.
