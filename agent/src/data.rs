@@ -3,7 +3,9 @@
 //! Features never import each other: whoever produces and whoever consumes both know only this file and the
 //! shared crates.
 
+use bytes::Bytes;
 use skerry_model::{LogRecord, LossEntry, Observation};
+use tokio::sync::oneshot;
 
 /// What an input read, with the position that covers it. Records, positions and losses are committed together,
 /// so that after a crash the input resumes exactly behind the last stored record.
@@ -42,4 +44,17 @@ pub struct CollectorFailure {
     pub collector: &'static str,
     /// What went wrong, for people.
     pub error: String,
+}
+
+/// A push to the local HTTP, for whoever holds pushed groups.
+#[derive(Debug)]
+pub struct PushRequest {
+    /// HTTP method.
+    pub verb: &'static str,
+    /// What follows `/metrics/` in the path, without percent escapes.
+    pub path: String,
+    /// Body, at most 1 MiB.
+    pub body: Bytes,
+    /// The outcome, or why it was refused.
+    pub reply: oneshot::Sender<Result<(), String>>,
 }

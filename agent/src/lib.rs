@@ -16,6 +16,7 @@ pub mod identity;
 pub mod logs;
 pub mod own;
 pub mod probes;
+pub mod push;
 pub mod query;
 pub mod scrape;
 pub mod stale;

@@ -1,6 +1,7 @@
 //! The agent's metrics about itself. They are collected, kept and shipped like all others.
 
 use crate::host;
+use crate::push::DropReason;
 use crate::vitals::Vitals;
 use skerry_model::{LabelsBuilder, MetricKind, MetricMeta, Observation};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -51,6 +52,13 @@ metas! {
     KEPT_DB Gauge "skerry_store_kept_db_bytes" "Size of the database of what ship policies keep here, with its log.";
     KEPT_SAMPLES Counter "skerry_store_kept_samples_total" "Samples that ship policies kept here.";
     KEPT_EVICTED Counter "skerry_store_kept_evicted_blocks_total" "Blocks of them that retention evicted.";
+    STATSD_PACKETS Counter "skerry_statsd_packets_total" "Datagrams of StatsD that came.";
+    STATSD_LINES Counter "skerry_statsd_lines_total" "Lines of StatsD that were taken.";
+    STATSD_DROPPED Counter "skerry_statsd_dropped_lines_total" "Lines of StatsD that were not taken, by reason.";
+    STATSD_SERIES Gauge "skerry_statsd_metrics" "StatsD metrics held, by name and tags.";
+    PUSHES Counter "skerry_push_requests_total" "Pushes and deletions that were taken.";
+    PUSH_REFUSED Counter "skerry_push_refused_requests_total" "Pushes that were refused.";
+    PUSH_GROUPS Gauge "skerry_push_groups" "Pushed groups held.";
     PROBE_TARGETS Gauge "skerry_probe_targets" "Targets of probes.";
     PROBES Counter "skerry_probe_probes_total" "Probes that ended.";
     PROBE_FAILURES Counter "skerry_probe_failures_total" "Probes that failed.";
@@ -145,6 +153,20 @@ pub fn observe(vitals: &Vitals) -> Vec<Observation> {
     observations.push(row((&APPLIED, &[], entries.configs_applied as f64)));
     observations.push(row((&ROLLED_BACK, &[], entries.configs_rolled_back as f64)));
     observations.push(row((&TRUSTED, &[], f64::from(u8::from(entries.time_trusted)))));
+    let push = &vitals.push;
+    for (meta, counter) in [
+        (&STATSD_PACKETS, &push.packets),
+        (&STATSD_LINES, &push.lines),
+        (&STATSD_SERIES, &push.series),
+        (&PUSHES, &push.pushes),
+        (&PUSH_REFUSED, &push.refused),
+        (&PUSH_GROUPS, &push.groups),
+    ] {
+        observations.push(row((meta, &[], counter.value() as f64)));
+    }
+    for (reason, counter) in DropReason::ALL.iter().zip(&push.dropped) {
+        observations.push(row((&STATSD_DROPPED, &[("reason", reason.as_str())], counter.value() as f64)));
+    }
     for (code, count) in &entries.refusals {
         observations.push(row((&DOC_REFUSED, &[("code", code)], *count as f64)));
     }

@@ -6,6 +6,7 @@ use crate::clock::Clock;
 use crate::host;
 use crate::logs::LogStats;
 use crate::probes::ProbeStats;
+use crate::push::PushStats;
 use crate::query::AskStats;
 use crate::scrape;
 use crate::store::Stats;
@@ -38,6 +39,8 @@ pub struct Vitals {
     pub logs: Arc<LogStats>,
     /// The probes' figures.
     pub probes: Arc<ProbeStats>,
+    /// Push's figures.
+    pub push: Arc<PushStats>,
     /// What is scraped.
     pub targets: scrape::State,
     /// The sync's figures.

@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! collect ──────────────┐
-//! scrape, probes ───────┤
+//! scrape, probes, push ─┤
 //! log inputs ─ forward ─┴─> store <──> sync <──> link <──> fleet
 //! containers ─> all           ^          │ sealed
 //! enrol ─> next run           └── adopt <┘ ─> next run
@@ -23,6 +23,7 @@ use crate::enrol::EnrolTask;
 use crate::identity::{self, Enrolment, Keys, Memory};
 use crate::logs::LogInputs;
 use crate::probes::{Probes, ProbesTask};
+use crate::push::{self, PushTask};
 use crate::query::{About, AskTask, Queries};
 use crate::scrape::{self, ScrapeTask};
 use crate::store::{self, CommitError, Opened, Store};
@@ -87,6 +88,8 @@ pub async fn run(local: &Local, process: &Process) -> anyhow::Result<Exit> {
     };
     let signed = adoption.as_ref().map(Adoption::layers).unwrap_or_default();
     let effective = Effective::of(std::iter::once(&local.sections).chain(&signed));
+    // Read before the store is open, as other state that a run begins with.
+    let pushed = if effective.push.gateway { store::peek(&path, push::PREFIX) } else { Vec::new() };
     let Opened { store, thread, positions, clean, replaced } =
         store::open(&path, effective.store.clone(), clock.clone(), random_bits).context("the node's database")?;
     let beside_path = local.data_dir.join("agent-kept.db");
@@ -113,6 +116,7 @@ pub async fn run(local: &Local, process: &Process) -> anyhow::Result<Exit> {
         kept: beside.as_ref().map(|beside| beside.handle().stats()),
         logs: inputs.stats(),
         probes: Arc::default(),
+        push: Arc::default(),
         targets: scrape::State::default(),
         sync: Arc::new(SyncStats::default()),
         asks: Arc::default(),
@@ -160,6 +164,18 @@ pub async fn run(local: &Local, process: &Process) -> anyhow::Result<Exit> {
         clock: clock.clone(),
     };
     intake_tasks.spawn_fallible("probes", probes.run(intake.clone()));
+    // When it is full whoever pushes waits; requests are few and small.
+    let (pushes, requests) = mpsc::channel(4);
+    let push = PushTask {
+        config: effective.push.clone(),
+        state: pushed,
+        requests,
+        store: store.clone(),
+        board: vitals.board.clone(),
+        stats: vitals.push.clone(),
+        clock: clock.clone(),
+    };
+    intake_tasks.spawn_fallible("push", push.run(intake.clone()));
     let containers = ContainersTask { config: effective.containers.clone(), found: containers_in };
     intake_tasks.spawn("containers", containers.run(intake.clone()));
     let local_http = tokio::net::TcpListener::from_std(listener.try_clone()?).context("the local HTTP")?;
@@ -168,8 +184,9 @@ pub async fn run(local: &Local, process: &Process) -> anyhow::Result<Exit> {
         retention: format!("{} or {}", effective.store.metrics.max_age, effective.store.metrics.max_bytes),
         started: clock.wall(),
     };
+    let pushes = effective.push.gateway.then_some(pushes);
     let queries = Queries::new(store.clone(), vitals.clone(), about);
-    tasks.spawn_fallible("api", api::run(local_http, vitals.clone(), queries.clone(), shipping.clone()));
+    tasks.spawn_fallible("api", api::run(local_http, vitals.clone(), queries.clone(), pushes, shipping.clone()));
 
     let (again_in, mut again) = mpsc::channel::<()>(1);
     match (enrolment, adoption) {

@@ -2,13 +2,15 @@
 //!
 //! `/api/v1` is Prometheus's own API over what the node keeps, so that every Prometheus habit works with the link down.
 //!
-//! Everything shown is read from [`Vitals`] and the store; nothing here changes anything, so it needs no access control
-//! beyond the loopback address.
+//! Everything shown is read from [`Vitals`] and the store; nothing here changes anything but the
+//! push endpoint, which is off unless the config opens it. So there is no access control beyond the loopback address.
 
 mod prometheus;
+mod push;
 mod status;
 mod targets;
 
+pub use push::Pushes;
 pub use status::{Ready, Status};
 pub use targets::text as targets_text;
 
@@ -32,9 +34,10 @@ pub async fn run(
     listener: TcpListener,
     vitals: Vitals,
     queries: Queries,
+    pushes: Pushes,
     stop: CancellationToken,
 ) -> std::io::Result<()> {
-    axum::serve(listener, router(vitals).merge(prometheus::router(queries)))
+    axum::serve(listener, router(vitals).merge(prometheus::router(queries)).merge(push::router(pushes)))
         .with_graceful_shutdown(async move { stop.cancelled().await })
         .await
 }

@@ -31,6 +31,7 @@ fn vitals(folder: &std::path::Path) -> (Vitals, Store) {
         kept: None,
         logs: Arc::new(LogStats::default()),
         probes: Arc::default(),
+        push: Arc::default(),
         targets: crate::scrape::State::default(),
         sync: Arc::default(),
         asks: Arc::default(),
@@ -75,4 +76,51 @@ async fn an_agent_is_ready_when_it_has_measured_and_can_store() {
     let status: Status = serde_json::from_str(&body).unwrap();
     assert_eq!((status.node.as_str(), status.last_round_ms), ("pi-4", Some(7)));
     assert!(status.text().contains("Problem:     collector cpu: no /proc\n"), "{}", status.text());
+}
+
+async fn pushed(pushes: Pushes, request: axum::http::request::Builder, body: &'static str) -> (StatusCode, String) {
+    let answer = push::router(pushes).oneshot(request.body(Body::from(body)).unwrap()).await.unwrap();
+    let status = answer.status();
+    let body = answer.into_body().collect().await.unwrap().to_bytes();
+    (status, String::from_utf8(body.to_vec()).unwrap())
+}
+
+#[tokio::test]
+async fn pushes_are_taken_where_the_config_says_so() {
+    let (status, told) = pushed(None, Request::post("/metrics/job/a"), "m 1\n").await;
+    assert_eq!(status, StatusCode::FORBIDDEN);
+    assert!(told.contains("push.gateway: true"), "{told}");
+    let (sender, mut requests) = tokio::sync::mpsc::channel::<crate::data::PushRequest>(1);
+    let answering = tokio::spawn(async move {
+        let mut seen = Vec::new();
+        while let Some(request) = requests.recv().await {
+            let outcome = if request.body.is_empty() { Ok(()) } else { Err("why not".to_owned()) };
+            seen.push(format!("{} {}", request.verb, request.path));
+            request.reply.send(outcome).unwrap();
+        }
+        seen
+    });
+    let open = || Some(sender.clone());
+    assert_eq!(pushed(open(), Request::put("/metrics/job/a%20b/x/"), "").await.0, StatusCode::OK);
+    assert_eq!(pushed(open(), Request::delete("/metrics/job@base64/YQ"), "").await.0, StatusCode::ACCEPTED);
+    assert_eq!(
+        pushed(open(), Request::post("/metrics/job/a"), "x").await,
+        (StatusCode::BAD_REQUEST, "why not\n".into())
+    );
+    for (request, status) in [
+        (Request::get("/metrics/job/a"), StatusCode::METHOD_NOT_ALLOWED),
+        (Request::post("/metrics/other/a"), StatusCode::NOT_FOUND),
+        (Request::post("/metrics/job/a").header("origin", "http://evil.example"), StatusCode::FORBIDDEN),
+        (Request::post("/metrics/job/a").header("content-encoding", "gzip"), StatusCode::UNSUPPORTED_MEDIA_TYPE),
+        (
+            Request::post("/metrics/job/a").header("content-type", "application/vnd.google.protobuf; x=y"),
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        ),
+    ] {
+        assert_eq!(pushed(open(), request, "").await.0, status);
+    }
+    let large: &'static str = "x".repeat(2 << 20).leak();
+    assert_eq!(pushed(open(), Request::post("/metrics/job/a"), large).await.0, StatusCode::PAYLOAD_TOO_LARGE);
+    drop(sender);
+    assert_eq!(answering.await.unwrap(), ["PUT job/a b/x/", "DELETE job@base64/YQ", "POST job/a"]);
 }

@@ -1,6 +1,6 @@
 //! The sections that both kinds of file hold, and what comes of laying them over each other.
 
-use crate::{collect, containers, logs, probes, scrape, store, sync};
+use crate::{collect, containers, logs, probes, push, scrape, store, sync};
 use serde::{Deserialize, Serialize};
 use skerry_yaml::{Fault, Places};
 
@@ -20,6 +20,9 @@ pub struct Sections {
     /// Probes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub probes: Option<probes::Config>,
+    /// Push.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub push: Option<push::Config>,
     /// Scraped targets.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scrape: Option<scrape::Config>,
@@ -42,6 +45,8 @@ pub struct Effective {
     pub logs: logs::Config,
     /// Probes.
     pub probes: probes::Config,
+    /// Push.
+    pub push: push::Config,
     /// Scraped targets.
     pub scrape: scrape::Config,
     /// The node's database.
@@ -71,6 +76,9 @@ impl Sections {
         if let Some(probes) = &self.probes {
             section("probes", probes.faults());
         }
+        if let Some(push) = &self.push {
+            section("push", push.faults());
+        }
         if let Some(scrape) = &self.scrape {
             section("scrape", scrape.faults());
         }
@@ -94,11 +102,12 @@ impl Effective {
     pub fn of<'a>(layers: impl IntoIterator<Item = &'a Sections>) -> Self {
         let mut effective = Self::default();
         for layer in layers {
-            let Sections { collect, containers, logs, probes, scrape, store, sync } = layer.clone();
+            let Sections { collect, containers, logs, probes, push, scrape, store, sync } = layer.clone();
             effective.collect = collect.unwrap_or(effective.collect);
             effective.containers = containers.unwrap_or(effective.containers);
             effective.logs = logs.unwrap_or(effective.logs);
             effective.probes = probes.unwrap_or(effective.probes);
+            effective.push = push.unwrap_or(effective.push);
             effective.scrape = scrape.unwrap_or(effective.scrape);
             effective.store = store.unwrap_or(effective.store);
             effective.sync = sync.unwrap_or(effective.sync);

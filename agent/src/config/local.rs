@@ -48,6 +48,7 @@ struct File {
     containers: Option<crate::containers::Config>,
     logs: Option<crate::logs::Config>,
     probes: Option<crate::probes::Config>,
+    push: Option<crate::push::Config>,
     scrape: Option<crate::scrape::Config>,
     store: Option<crate::store::Config>,
     sync: Option<crate::sync::Config>,
@@ -73,6 +74,7 @@ impl Default for File {
             containers: None,
             logs: None,
             probes: None,
+            push: None,
             scrape: None,
             store: None,
             sync: None,
@@ -118,8 +120,9 @@ fn parse(file: &str, text: &str, host: &str) -> Result<Local, Faults> {
     let fail = |faults| Faults { file: file.to_owned(), faults };
     let document = skerry_yaml::read::<File>(text).map_err(|fault| fail(vec![fault]))?;
     let (raw, places) = (document.value, document.places);
-    let File { node, data_dir, listen, enrol, roots, collect, containers, logs, probes, scrape, store, sync } = raw;
-    let sections = Sections { collect, containers, logs, probes, scrape, store, sync };
+    let File { node, data_dir, listen, enrol, roots, collect, containers, logs, probes, push, scrape, store, sync } =
+        raw;
+    let sections = Sections { collect, containers, logs, probes, push, scrape, store, sync };
     let mut faults = Vec::new();
     let mut fault = |key: &str, problem: String| {
         faults.push(Fault { line: places.line(key), key: key.to_owned(), problem });

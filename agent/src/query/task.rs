@@ -161,6 +161,7 @@ mod tests {
                 kept: None,
                 logs: Arc::new(LogStats::default()),
                 probes: Arc::default(),
+                push: Arc::default(),
                 targets: crate::scrape::State::default(),
                 sync: Arc::default(),
                 asks: stats.clone(),

@@ -215,7 +215,7 @@ fn largest(counts: impl Iterator<Item = (String, u64)>, limit: usize) -> Vec<Val
 }
 
 /// Settings whose values are nobody's business, wherever they stand in a config.
-const SECRETS: [&str; 9] = [
+const SECRETS: [&str; 10] = [
     "password",
     "credentials",
     "bearer_token",
@@ -225,6 +225,7 @@ const SECRETS: [&str; 9] = [
     "client_secret",
     "api_token_sha256",
     "token",
+    "key",
 ];
 
 /// A config as `status/config` shows it: as JSON, which every YAML reader takes, with `<secret>` for secrets, as
