@@ -48,7 +48,7 @@ pub(super) struct Inspected {
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 struct NetworkSettings {
-    networks: Option<BTreeMap<String, Network>>,
+    networks: Option<BTreeMap<String, Option<Network>>>,
     /// Published ports by `PORT/PROTOCOL`; null where a port is exposed alone.
     ports: Option<BTreeMap<String, Option<Vec<Published>>>>,
 }
@@ -73,7 +73,8 @@ struct Published {
 
 impl NetworkSettings {
     fn into_network(self, mode: &str) -> ContainerNetwork {
-        let address = |(name, network): (String, Network)| {
+        let address = |(name, network): (String, Option<Network>)| {
+            let network = network.unwrap_or_default();
             let ip = if network.ip.is_empty() { network.ip6 } else { network.ip };
             (cut(&name), ContainerAddress { ip: cut(&ip), id: cut(&network.id) })
         };

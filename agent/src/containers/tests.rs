@@ -4,7 +4,7 @@ use super::*;
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::get;
-use skerry_model::{ContainerInfo, Span, UnixMillis};
+use skerry_model::{ContainerAddress, ContainerInfo, ContainerNetwork, ContainerPort, Span, UnixMillis};
 use std::path::Path;
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -17,7 +17,9 @@ fn inspected() -> String {
     format!(
         r#"{{"Id":"{ID}","Name":"/web-1","RestartCount":2,"LogPath":"/var/lib/docker/x-json.log",
         "State":{{"Status":"running","Pid":42,"ExitCode":0,"OOMKilled":false,"Health":{{"Status":"healthy"}},"StartedAt":"2026-11-21T04:00:00.5Z"}},
-        "Config":{{"Image":"nginx:1","Labels":{{"a":"b"}}}},"HostConfig":{{"LogConfig":{{"Type":"json-file"}}}},"New":1}}"#
+        "Config":{{"Image":"nginx:1","Labels":{{"a":"b"}}}},"HostConfig":{{"NetworkMode":"bridge","LogConfig":{{"Type":"json-file"}}}},"New":1,
+        "NetworkSettings":{{"Networks":{{"bridge":{{"IPAddress":"172.17.0.2","NetworkID":"n1"}},"six":{{"GlobalIPv6Address":"fd00::2"}},"none":null}},
+        "Ports":{{"80/tcp":[{{"HostIp":"0.0.0.0","HostPort":"8080"}},{{"HostIp":"::","HostPort":"8080"}}],"53/udp":null,"x":[]}}}}}}"#
     )
 }
 
@@ -67,7 +69,16 @@ async fn containers_are_described_and_odd_ones_left_out() {
         restarts: 2,
         pid: Some(42),
         json_log_path: Some("/var/lib/docker/x-json.log".into()),
-        network: Default::default(),
+        network: ContainerNetwork {
+            mode: "bridge".into(),
+            networks: [("bridge", "172.17.0.2", "n1"), ("none", "", ""), ("six", "fd00::2", "")]
+                .map(|(name, ip, id)| (name.to_owned(), ContainerAddress { ip: ip.into(), id: id.into() }))
+                .into(),
+            ports: vec![
+                ContainerPort { private: 53, is_tcp: false, public: None },
+                ContainerPort { private: 80, is_tcp: true, public: Some(("0.0.0.0".into(), 8080)) },
+            ],
+        },
     };
     assert_eq!(*first(&socket).await, [expected]);
     server.abort();
