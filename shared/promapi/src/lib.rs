@@ -20,7 +20,7 @@ pub use params::Params;
 
 use params::Bad;
 use skerry_model::{Labels, MetricMeta, UnixMillis};
-use skerry_promql::{Limits, Matcher, QueryError, Source, SourceError};
+use skerry_promql::{Limits, Matcher, QueryError, Series, Source, SourceError, Value};
 use skerry_wire::Question;
 
 /// A source that can also say which series there are.
@@ -235,7 +235,15 @@ impl Request<'_> {
     fn body(&self, endpoint: &Endpoint) -> Result<String, Failure> {
         if let Some(question) = asked::question(endpoint, self.params)? {
             let limit = self.params.limit()?;
-            return Ok(write::found(&evaluate(&question, self.source, self.now, self.limits)?, limit));
+            let mut found = evaluate(&question, self.source, self.now, self.limits)?;
+            // Of a range a number is a series without labels, also where the range is one step.
+            if let (Question::Range { .. }, Found::Answer { answer, .. }) = (&question, &mut found)
+                && let Value::Scalar(points) = &mut answer.value
+            {
+                let only = Series { labels: Labels::default(), points: std::mem::take(points) };
+                answer.value = Value::Matrix(vec![only]);
+            }
+            return Ok(write::found(&found, limit));
         }
         match endpoint {
             Endpoint::FormatQuery => self.format_query(),

@@ -77,6 +77,9 @@ fn answers_have_prometheuss_form() {
     );
     let expected = r#"{"status":"success","data":{"resultType":"matrix","result":[{"metric":{},"values":[[0,"0"],[15,"2"],[30,"4"]]}]}}"#;
     assert_eq!(body, expected);
+    let (_, body) = ask(&Endpoint::QueryRange, &[("query", "1 + 1"), ("start", "5"), ("end", "5"), ("step", "15s")]);
+    let expected = r#"{"resultType":"matrix","result":[{"metric":{},"values":[[5,"2"]]}]}"#;
+    assert!(body.contains(expected), "a range of one step is a matrix too: {body}");
     let (_, body) = ask(&Endpoint::Query, &[("query", "1 + 1"), ("time", "1.5")]);
     assert_eq!(body, r#"{"status":"success","data":{"resultType":"scalar","result":[1.5,"2"]}}"#);
     let (_, body) = ask(&Endpoint::Query, &[("query", "up_total"), ("limit", "1")]);

@@ -42,11 +42,8 @@ pub(crate) fn items(items: impl Iterator<Item = String>, of: usize, limit: Optio
 fn answer(answer: &Answer, at: UnixMillis, limit: Option<usize>) -> String {
     let (data, is_cut) = match &answer.value {
         Value::String(content) => (string(at, content), false),
-        Value::Scalar(points) if points.len() == 1 => (typed("scalar", &pair(&points[0])), false),
-        Value::Scalar(points) => {
-            let only = Series { labels: Labels::default(), points: points.clone() };
-            series_list(&[only], false, None)
-        }
+        // An instant query's, which has one.
+        Value::Scalar(points) => (typed("scalar", &points.first().map(pair).unwrap_or_default()), false),
         Value::Vector(all) => series_list(all, true, limit),
         Value::Matrix(all) => series_list(all, false, limit),
     };
