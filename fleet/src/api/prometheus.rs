@@ -12,14 +12,18 @@ use axum::extract::{Path, RawQuery, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, get, on};
-use skerry_model::{Labels, MetricMeta, UnixMillis};
-use skerry_promapi::{Catalog, Endpoint, Params, ROUTES, Runtime, Targets, answer, edge, question};
+use skerry_model::{Labels, MetricMeta, Sample, UnixMillis, is_stale};
+use skerry_promapi::{Catalog, Endpoint, Health, Params, ROUTES, Runtime, Target, Targets, answer, edge, question};
 use skerry_promql::{Limits, Matcher, Selected, Source, SourceError, TooMuch, matches_all};
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::runtime::Handle;
 
 /// Samples and values that one query may touch: about 400 MB at the very most.
 const VALUES_MAX: u64 = 20_000_000;
+/// How far back a target was scraped that is still one.
+const LOOKBACK_MS: i64 = 300_000;
 
 /// Its routes.
 pub(super) fn router() -> Router<Fleet> {
@@ -52,9 +56,9 @@ async fn respond(fleet: &Fleet, endpoint: Endpoint, query: Option<String>, form:
         Err(refused) => return Ok(json(refused.into())),
     }
     let nodes = NodeLabels::read(&fleet.delivery).await?;
-    let source =
-        FleetSource { store: fleet.store.clone(), runtime: Handle::current(), nodes, about: fleet.runtime.clone() };
     let now = (fleet.wall)();
+    let about = fleet.runtime.clone();
+    let source = FleetSource { store: fleet.store.clone(), runtime: Handle::current(), nodes, about, now };
     let limits = Limits { values_max: VALUES_MAX, ..Limits::default() };
     let work = move || answer(&endpoint, &params, &source, now, limits);
     let done = tokio::task::spawn_blocking(work).await.map_err(|error| ApiError::internal(&error))?;
@@ -76,9 +80,18 @@ struct FleetSource {
     runtime: Handle,
     nodes: NodeLabels,
     about: Arc<Runtime>,
+    now: UnixMillis,
 }
 
 impl FleetSource {
+    /// Newest samples of a metric whose series have not ended, by their labels without its name.
+    fn newest(&self, metric: &str) -> Result<BTreeMap<Labels, Vec<Sample>>, SourceError> {
+        let from = UnixMillis(self.now.0.saturating_sub(LOOKBACK_MS));
+        let found = self.select(&[Matcher::equal("__name__", metric)], from, self.now, VALUES_MAX)?;
+        let alive = found.into_iter().filter(|series| series.samples.last().is_some_and(|last| !is_stale(last.value)));
+        Ok(alive.filter_map(|series| Some((series.labels.with("__name__", "").ok()?, series.samples))).collect())
+    }
+
     /// The matchers that the store can judge, and those that need the nodes' labels.
     fn divided(&self, matchers: &[Matcher]) -> (Vec<Matcher>, Vec<Matcher>) {
         let signed = self.nodes.names();
@@ -140,9 +153,28 @@ impl Catalog for FleetSource {
         Ok(Vec::new())
     }
 
-    /// The centre scrapes nothing itself.
+    /// What the nodes scrape, as far as their series `up` tell: the centre scrapes nothing itself. Addresses and errors
+    /// are known to the nodes alone.
     fn targets(&self) -> Result<Targets, SourceError> {
-        Ok(Targets::default())
+        let took = self.newest("scrape_duration_seconds")?;
+        let target = |(labels, samples): (Labels, Vec<Sample>)| {
+            let (before, last) = (samples.iter().rev().nth(1), samples.last());
+            let seconds = took.get(&labels).and_then(|took| took.last()).map_or(0.0, |sample| sample.value);
+            let interval = last.zip(before).map_or(0, |(last, before)| last.at.0.abs_diff(before.at.0));
+            Target {
+                pool: labels.value("job").to_owned(),
+                discovered: Labels::default(),
+                url: String::new(),
+                health: if last.is_some_and(|last| last.value > 0.0) { Health::Up } else { Health::Down },
+                last_error: String::new(),
+                last_scrape: last.map(|last| last.at),
+                last_took: Duration::try_from_secs_f64(seconds).unwrap_or_default(),
+                interval: Duration::from_millis(interval),
+                timeout: Duration::ZERO,
+                labels,
+            }
+        };
+        Ok(Targets { active: self.newest("up")?.into_iter().map(target).collect(), ..Targets::default() })
     }
 
     fn runtime(&self) -> Runtime {

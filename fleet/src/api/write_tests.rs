@@ -137,3 +137,17 @@ async fn names_of_senders_are_kept_from_nodes() {
     }
     api.kit.joined("remote-site").await;
 }
+
+#[tokio::test]
+async fn targets_are_what_nodes_scrape() {
+    let api = Api::new().await;
+    api.write(Protocol::V1, "", &[series("up", &[(-30, 1.0), (-15, 0.0)]), series("up_not", &[(-15, 1.0)])]).await;
+    let request = Request::get("/api/v1/targets").header("authorization", format!("Bearer {}", api.kit.api_token));
+    let answer = api.router.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+    let bytes = answer.into_body().collect().await.unwrap().to_bytes();
+    let told: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+    let targets = told["data"]["activeTargets"].as_array().unwrap();
+    assert_eq!(targets.len(), 1, "{told}");
+    assert_eq!(targets[0]["labels"], serde_json::json!({"node": "remote", "exported_node": "x"}));
+    assert_eq!((&targets[0]["health"], &targets[0]["scrapeInterval"]), (&"down".into(), &"15s".into()));
+}
