@@ -285,8 +285,8 @@ pub(super) fn newest_of(connection: &Connection, node: &NodeId, now: UnixMillis)
     while let Some(row) = rows.next()? {
         take(row.get(0)?, row.get_ref(1)?.as_blob().unwrap_or_default());
     }
-    // A chunk reaches far back: what ended before is not news.
-    newest.retain(|(stream, _), sample| stream.is_some() || sample.at.0 > after);
+    // A block reaches back, a chunk far: what ended before is not news.
+    newest.retain(|_, sample| sample.at.0 > after);
     Ok(newest)
 }
 
