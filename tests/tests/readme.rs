@@ -84,7 +84,8 @@ fn the_first_fleet_runs_as_it_is_written() -> anyhow::Result<()> {
         text.replace("/var/lib/skerry", &format!("{here}/node")).replace("/etc/skerry/token", &format!("{here}/token"))
     };
     let files = blocks("yaml");
-    assert_eq!(files.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["agent.yaml", "edge.yaml"]);
+    let names: Vec<&str> = files.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["agent.yaml", "edge.yaml", "metrics.yaml", "remote-write.yaml"]);
     for (name, text) in &files {
         std::fs::write(folder.path().join(name), fit(text))?;
     }
@@ -108,6 +109,15 @@ fn the_first_fleet_runs_as_it_is_written() -> anyhow::Result<()> {
     let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap_or_default();
     let (out, err) = (read("out"), read("err"));
     ensure!(status.success(), "{status}\n{out}\n{err}");
+    // Files that the script does not name are checked by the program that reads them.
+    let fleet = folder.path().join("server/fleet.yaml");
+    let whole = std::fs::read_to_string(&fleet)? + &read("remote-write.yaml");
+    std::fs::write(&fleet, whole)?;
+    for (program, file) in [("skerry-agent", folder.path().join("metrics.yaml")), ("skerry-fleet", fleet)] {
+        let checked = Command::new(binaries.path(program)).arg("check-config").arg(&file).output()?;
+        let told = String::from_utf8_lossy(&checked.stderr);
+        ensure!(checked.status.success(), "{program} check-config {}: {told}", file.display());
+    }
     for wanted in
         ["Made fleet", "node pi-4 assigned", "group/edge 1.1 taken in", "node_load1{node=\"pi-4\"", "kind: NodeConfig"]
     {
