@@ -33,6 +33,8 @@ pub struct Limits {
     pub backlog_bytes_per_s: Option<u64>,
     /// How many of the newest numbers of a stream go ahead of its backlog after a connect.
     pub newest: u64,
+    /// How long new scrapes wait for others after one batch of metrics has caught up; zero sends each as it comes.
+    pub metrics_wait: Duration,
 }
 
 impl Default for Limits {
@@ -44,6 +46,7 @@ impl Default for Limits {
             hello_wait_max: Duration::from_secs(300),
             backlog_bytes_per_s: None,
             newest: 4,
+            metrics_wait: Duration::ZERO,
         }
     }
 }
@@ -122,6 +125,8 @@ pub struct Outbox {
     session: Session,
     /// When the backlog may send again, by the bandwidth limit.
     backlog_free_at: Mono,
+    /// Until when scrapes from that number on wait for others.
+    held: Option<(Mono, Epoch, Seq)>,
     /// Alternates the backlog between metrics and logs, so that neither waits for the other's weeks.
     backlog_turn: StreamKind,
     /// A load was handed out and its outcome not reported yet.
@@ -144,6 +149,7 @@ impl Outbox {
             flights: Vec::new(),
             session: Session::Down,
             backlog_free_at: Mono(0),
+            held: None,
             backlog_turn: StreamKind::Metrics,
             loading: None,
         }
@@ -245,6 +251,10 @@ impl Outbox {
         if let Some(lane) = self.lane(stream, epoch) {
             // What lies between the number asked for and the batch is no longer in the store.
             lane.settled.insert(asked.min(from), to);
+            let has_caught_up = stream == StreamKind::Metrics && to.next() >= lane.tip.next;
+            if has_caught_up && !self.limits.metrics_wait.is_zero() {
+                self.held = Some((now + self.limits.metrics_wait, epoch, to.next()));
+            }
             self.flights.push(Flight { stream, epoch, from, to, bytes, since: now });
         }
         if lane_kind == Lanes::Backlog
@@ -301,7 +311,8 @@ impl Outbox {
             Session::Ready => {
                 let flight = self.flights.iter().map(|f| f.since + self.limits.ack_timeout).min();
                 let backlog = (self.backlog_free_at > now).then_some(self.backlog_free_at);
-                flight.into_iter().chain(backlog).min()
+                let held = self.held.map(|(until, ..)| until).filter(|until| *until > now);
+                flight.into_iter().chain(backlog).chain(held).min()
             }
         }
     }
@@ -327,6 +338,7 @@ impl Outbox {
 
     fn forget_flights(&mut self) {
         self.flights.clear();
+        self.held = None;
         self.loading = None;
         for lane in &mut self.lanes {
             lane.settled = lane.tip.have.clone();
@@ -343,7 +355,7 @@ impl Outbox {
         }
         let urgent = StreamKind::ALL.into_iter().find_map(|stream| {
             let from_newest = stream != StreamKind::Events;
-            self.first_unsettled(stream, from_newest).map(|found| (stream, found))
+            self.first_unsettled(stream, from_newest, now).map(|found| (stream, found))
         });
         let (stream, (epoch, at, dict_known), kind) = match urgent {
             Some((stream, found)) => (stream, found, Lanes::Urgent),
@@ -355,7 +367,7 @@ impl Outbox {
                 };
                 let (stream, found) = [self.backlog_turn, other]
                     .into_iter()
-                    .find_map(|stream| self.first_unsettled(stream, false).map(|found| (stream, found)))?;
+                    .find_map(|stream| self.first_unsettled(stream, false, now).map(|found| (stream, found)))?;
                 self.backlog_turn = if stream == StreamKind::Metrics { StreamKind::Logs } else { StreamKind::Metrics };
                 (stream, found, Lanes::Backlog)
             }
@@ -365,10 +377,20 @@ impl Outbox {
     }
 
     /// Lowest number of the stream that is neither arrived nor under way; old epochs come first in the backlog.
-    fn first_unsettled(&self, stream: StreamKind, only_newest: bool) -> Option<(Epoch, Seq, Option<SeriesId>)> {
+    fn first_unsettled(
+        &self,
+        stream: StreamKind,
+        only_newest: bool,
+        now: Mono,
+    ) -> Option<(Epoch, Seq, Option<SeriesId>)> {
+        let held = self.held.filter(|(until, ..)| stream == StreamKind::Metrics && now < *until);
         self.lanes.iter().filter(|lane| lane.tip.stream == stream).find_map(|lane| {
             let from = if only_newest { lane.newest_from.max(lane.tip.first) } else { lane.tip.first };
-            let last = Seq(lane.tip.next.0.checked_sub(1)?);
+            let next = match held {
+                Some((_, epoch, from)) if epoch == lane.tip.epoch => lane.tip.next.min(from),
+                _ => lane.tip.next,
+            };
+            let last = Seq(next.0.checked_sub(1)?);
             let hole = lane.settled.missing(from, last).into_iter().next()?;
             Some((lane.tip.epoch, hole.0, lane.dict_known))
         })
@@ -514,5 +536,24 @@ mod tests {
         assert!(matches!(outbox.poll(Mono(0)), Some(Action::Load { at: Seq(6), .. })));
         outbox.absent(StreamKind::Logs, EPOCH, Seq(6));
         assert_eq!(outbox.poll(Mono(0)), None);
+    }
+
+    #[test]
+    fn scrapes_wait_for_others_where_that_is_asked_and_nothing_else_does() {
+        let limits = Limits { metrics_wait: Duration::from_secs(60), ..Limits::default() };
+        let mut outbox = ready(vec![tip(StreamKind::Metrics, 3, &[])], limits);
+        let metrics = |n| (StreamKind::Metrics, n);
+        assert_eq!(drain(&mut outbox, Mono(0)), [metrics(1), metrics(2)], "what is there goes at once");
+        let tips = |next| vec![tip(StreamKind::Logs, 2, &[]), tip(StreamKind::Metrics, next, &[(1, 2)])];
+        outbox.tips(tips(5));
+        outbox.acknowledged(&[ack(StreamKind::Metrics, &[(1, 2)], None)], Mono(15_000));
+        assert_eq!(drain(&mut outbox, Mono(30_000)), [(StreamKind::Logs, 1)], "logs do not wait");
+        outbox.acknowledged(&[ack(StreamKind::Logs, &[(1, 1)], None)], Mono(30_000));
+        assert_eq!(outbox.wake_at(Mono(30_000)), Some(Mono(60_000)));
+        assert_eq!(drain(&mut outbox, Mono(60_000)), [metrics(3), metrics(4)]);
+        outbox.connected(Mono(61_000));
+        assert_eq!(outbox.poll(Mono(61_000)), Some(Action::Hello));
+        outbox.acknowledged(&[], Mono(61_000));
+        assert_eq!(drain(&mut outbox, Mono(61_000)), [metrics(3), metrics(4)]);
     }
 }

@@ -151,6 +151,7 @@ pub struct SyncTask<B> {
 /// Outbox limits from the config.
 fn limits(config: &Config) -> Limits {
     Limits {
+        metrics_wait: config.metrics_wait.0,
         ack_timeout: config.ack_timeout.0,
         hello_wait_max: config.reconnect_max.0,
         backlog_bytes_per_s: config.bandwidth.map(|bytes| bytes.0),
