@@ -14,6 +14,7 @@ pub mod host;
 pub mod http;
 pub mod identity;
 pub mod logs;
+pub mod onalert;
 pub mod own;
 pub mod probes;
 pub mod push;

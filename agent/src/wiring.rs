@@ -22,6 +22,7 @@ use crate::data::LogInput;
 use crate::enrol::EnrolTask;
 use crate::identity::{self, Enrolment, Keys, Memory};
 use crate::logs::LogInputs;
+use crate::onalert::OnAlertTask;
 use crate::probes::{Probes, ProbesTask};
 use crate::push::{self, PushTask};
 use crate::query::{About, AskTask, Queries};
@@ -187,6 +188,10 @@ pub async fn run(local: &Local, process: &Process) -> anyhow::Result<Exit> {
     let pushes = effective.push.gateway.then_some(pushes);
     let queries = Queries::new(store.clone(), vitals.clone(), about);
     tasks.spawn_fallible("api", api::run(local_http, vitals.clone(), queries.clone(), pushes, shipping.clone()));
+
+    let rules = store::OnAlert::among(&effective.store.ship);
+    let on_alert = OnAlertTask { rules, queries: queries.clone(), store: store.clone(), clock: clock.clone() };
+    intake_tasks.spawn("on-alert", on_alert.run(intake.clone()));
 
     let (again_in, mut again) = mpsc::channel::<()>(1);
     match (enrolment, adoption) {

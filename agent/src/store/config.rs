@@ -32,7 +32,7 @@ pub const REFERENCE: &[(&str, &str, &str)] = &[
     (
         "store.ship",
         "[]",
-        "Ship policies, first match decides: a list of match (a PromQL selector), policy (all, downsampled, keep) and resolution (30s to 1d, 5m where it is absent). What no rule matches is shipped whole.",
+        "Ship policies, first match decides: a list of match (a PromQL selector), policy (all, downsampled, keep, on-alert), for downsampled resolution (30s to 1d, 5m where it is absent), for on-alert when (a PromQL expression; where it is absent, firing ALERTS) and around (15s to 1h, 5m where it is absent). What no rule matches is shipped whole.",
     ),
     (
         "store.kept.max_bytes",

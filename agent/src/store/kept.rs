@@ -85,6 +85,26 @@ impl Store {
     }
 }
 
+impl Store {
+    /// Ships what an `on-alert` rule keeps here of a time; says how many samples. Where they were shipped before, the
+    /// centre has the same samples at the same times.
+    ///
+    /// # Errors
+    /// [`ReadError`], also where it would be more than a node reads at once.
+    pub async fn release(&self, rule: usize, range: TimeRange) -> Result<usize, ReadError> {
+        let Some(kept) = self.kept() else { return Ok(0) };
+        let split = || kept.splitter.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(matchers) = split().matchers(rule) else { return Ok(0) };
+        let found = kept.store.read_series(SeriesQuery { matchers, range, samples_max: REPLAY_SAMPLES_MAX }).await?;
+        let scrapes = split().of_rule(rule, found);
+        let samples = scrapes.iter().map(|scrape| scrape.values.len()).sum();
+        for scrape in scrapes {
+            self.append_shipped(scrape, Pace::Between).await.map_err(|Closed| ReadError::Closed)?;
+        }
+        Ok(samples)
+    }
+}
+
 /// The second database's own work.
 pub struct Beside {
     main: Store,

@@ -56,7 +56,7 @@ pub use load::{LoadError, LoadRequest};
 pub use open::{OpenError, Restored};
 pub use peek::peek;
 pub use read::{LogQuery, ReadError, SeriesQuery};
-pub use ship::{Rule, ShipPolicy};
+pub use ship::{OnAlert, Rule, ShipPolicy};
 pub use stats::Stats;
 pub use streams::Tip;
 pub use transact::Change;

@@ -19,10 +19,11 @@
 mod rules;
 mod windows;
 
-pub use rules::{Rule, ShipPolicy};
+pub use rules::{OnAlert, Rule, ShipPolicy};
 
 use rules::{Class, Rules};
 use skerry_model::{Labels, Sample, Scrape, UnixMillis};
+use skerry_promql::Matcher;
 use std::collections::HashMap;
 use windows::Windows;
 
@@ -108,6 +109,22 @@ impl Splitter {
         out.into_scrapes()
     }
 
+    /// The conditions of a rule.
+    pub(super) fn matchers(&self, rule: usize) -> Option<Vec<Matcher>> {
+        self.rules.matchers(rule).map(<[Matcher]>::to_vec)
+    }
+
+    /// Samples of the series that a rule decides on, as scrapes, oldest first.
+    pub(super) fn of_rule(&self, rule: usize, series: Vec<(Labels, Vec<Sample>)>) -> Vec<Scrape> {
+        let mut given = windows::Given::default();
+        for (labels, samples) in series.into_iter().filter(|(labels, _)| self.rules.first(labels) == Some(rule)) {
+            for sample in samples {
+                given.put(sample.at, labels.clone(), sample.value);
+            }
+        }
+        given.into_scrapes()
+    }
+
     /// Longest window of all rules, in milliseconds; `None` where nothing is downsampled.
     pub(super) fn longest_ms(&self) -> Option<i64> {
         self.rules.longest_ms()
@@ -120,7 +137,8 @@ mod tests {
     use skerry_model::{LabelsBuilder, Span};
 
     fn rule(selector: &str, policy: ShipPolicy) -> Rule {
-        Rule { selector: selector.into(), policy, resolution: Span::secs(60) }
+        let around = Span::secs(60);
+        Rule { selector: selector.into(), policy, resolution: around, when: "up".into(), around }
     }
 
     fn scrape(at_s: i64, values: &[(&str, f64)]) -> Scrape {

@@ -31,6 +31,46 @@ pub struct Rule {
     /// Length of a window of `downsampled`.
     #[serde(default = "five_minutes")]
     pub resolution: Span,
+    /// Of `on-alert`: a PromQL expression over what this node keeps; there is an alert while it gives anything.
+    #[serde(default = "firing", skip_serializing_if = "is_firing")]
+    pub when: String,
+    /// Of `on-alert`: how much before and after an alert is shipped.
+    #[serde(default = "five_minutes")]
+    pub around: Span,
+}
+
+/// The series that alert rules write, wherever they are evaluated on the node.
+const FIRING: &str = "ALERTS{alertstate=\"firing\"}";
+
+fn firing() -> String {
+    FIRING.into()
+}
+
+fn is_firing(when: &str) -> bool {
+    when == FIRING
+}
+
+/// What an `on-alert` rule waits for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OnAlert {
+    /// Place of the rule.
+    pub rule: usize,
+    /// There is an alert while this expression gives anything.
+    pub when: String,
+    /// How much before and after is shipped, in milliseconds.
+    pub around_ms: i64,
+}
+
+impl OnAlert {
+    /// Those among the rules.
+    #[must_use]
+    pub fn among(rules: &[Rule]) -> Vec<Self> {
+        let waits = |(rule, of): (usize, &Rule)| {
+            let around_ms = i64::try_from(of.around.0.as_millis()).unwrap_or(i64::MAX);
+            (of.policy == ShipPolicy::OnAlert).then(|| Self { rule, when: of.when.clone(), around_ms })
+        };
+        rules.iter().enumerate().filter_map(waits).collect()
+    }
 }
 
 const fn five_minutes() -> Span {
@@ -68,9 +108,11 @@ impl Rule {
                 Class::Downsampled(i64::try_from(self.resolution.0.as_millis()).unwrap_or(i64::MAX))
             }
             ShipPolicy::OnAlert => {
-                let problem = "policy: on-alert needs alert rules on the node, which this version does not have; use \
-                               keep, and ask the node (skerry query --at), or downsampled";
-                return Err(problem.into());
+                Query::parse(&self.when).map_err(|error| format!("when: {:?} is no expression: {error}", self.when))?;
+                if !(Span::secs(15)..=Span::secs(3600)).contains(&self.around) {
+                    return Err(format!("around: {} is out of range, 15s to 1h is expected", self.around));
+                }
+                Class::Keep
             }
         };
         Ok((matchers, class))
@@ -87,8 +129,16 @@ impl Rules {
     }
 
     pub(super) fn class(&self, labels: &Labels) -> Class {
-        let first = self.0.iter().find(|(matchers, _)| matches_all(matchers, labels));
-        first.map_or(Class::All, |(_, class)| *class)
+        self.first(labels).map_or(Class::All, |at| self.0[at].1)
+    }
+
+    /// Place of the rule that decides.
+    pub(super) fn first(&self, labels: &Labels) -> Option<usize> {
+        self.0.iter().position(|(matchers, _)| matches_all(matchers, labels))
+    }
+
+    pub(super) fn matchers(&self, rule: usize) -> Option<&[Matcher]> {
+        self.0.get(rule).map(|(matchers, _)| matchers.as_slice())
     }
 
     pub(super) fn longest_ms(&self) -> Option<i64> {
@@ -106,14 +156,19 @@ mod tests {
 
     #[test]
     fn what_cannot_be_used_is_named() {
-        let rule =
-            |selector: &str, policy, secs| Rule { selector: selector.into(), policy, resolution: Span::secs(secs) };
+        let rule = |selector: &str, policy, secs| {
+            let (selector, span) = (selector.to_owned(), Span::secs(secs));
+            Rule { selector, policy, resolution: span, when: firing(), around: span }
+        };
         let fault = |rules: &[Rule]| Rules::new(rules).unwrap_err();
         let good = rule("up", ShipPolicy::Keep, 0);
         assert!(fault(&[good.clone(), rule("up{", ShipPolicy::All, 0)]).starts_with("rule 2: match: "));
         assert!(fault(&[rule("sum(up)", ShipPolicy::All, 0)]).contains("no selector"));
         assert!(fault(&[rule("up", ShipPolicy::Downsampled, 1)]).contains("30s to 1d"));
-        assert!(fault(&[rule("up", ShipPolicy::OnAlert, 60)]).contains("alert rules"));
+        assert!(fault(&[rule("up", ShipPolicy::OnAlert, 1)]).contains("15s to 1h"));
+        let bad = Rule { when: "up >".into(), ..rule("up", ShipPolicy::OnAlert, 60) };
+        assert!(fault(&[bad]).contains("when: "));
+        assert!(Rules::new(&[rule("up", ShipPolicy::OnAlert, 60)]).is_ok());
         assert!(fault(&vec![good; RULES_MAX + 1]).contains("at most"));
     }
 }

@@ -18,7 +18,7 @@ const POINTS_MAX: usize = 32;
 pub(super) struct Given(BTreeMap<UnixMillis, BTreeMap<Labels, f64>>);
 
 impl Given {
-    fn put(&mut self, at: UnixMillis, labels: Labels, value: f64) {
+    pub(super) fn put(&mut self, at: UnixMillis, labels: Labels, value: f64) {
         self.0.entry(at).or_default().insert(labels, value);
     }
 

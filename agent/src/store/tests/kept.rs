@@ -15,8 +15,16 @@ struct Pair {
 }
 
 async fn start(dir: &tempfile::TempDir, at: i64) -> Pair {
-    let rule = |selector: &str, policy| Rule { selector: selector.into(), policy, resolution: Span::secs(60) };
-    let ship = vec![rule("kept", ShipPolicy::Keep), rule("thinned", ShipPolicy::Downsampled)];
+    let span = Span::secs(60);
+    let rule = |selector: &str, policy| {
+        let (selector, when) = (selector.to_owned(), "up".to_owned());
+        Rule { selector, policy, resolution: span, when, around: span }
+    };
+    let ship = vec![
+        rule("kept", ShipPolicy::Keep),
+        rule("thinned", ShipPolicy::Downsampled),
+        rule("{__name__=~\"kept|alarm\"}", ShipPolicy::OnAlert),
+    ];
     let config = Config { ship, ..Config::default() };
     let (clock, hand) = Clock::manual(UnixMillis(at));
     let opened = open(&dir.path().join("agent.db"), config.clone(), clock.clone(), || 7).unwrap();
@@ -67,6 +75,24 @@ async fn what_stays_here_is_asked_here_and_never_sent() {
     let sent = ["shipped", "thinned", "thinned:count_1m", "thinned:max_1m", "thinned:min_1m", "thinned:sum_1m"];
     assert_eq!(outgoing(&store).await, sent.map(str::to_owned).into());
     assert_eq!(store.label_sets(vec![]).await.unwrap().len(), 7);
+    store.close().await.unwrap();
+    beside.handle().close().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_waits_for_an_alert_goes_out_once_it_is_released() {
+    let dir = tempfile::tempdir().unwrap();
+    let Pair { store, beside, .. } = start(&dir, 0).await;
+    for at in [0, 15, 30] {
+        let value = |name: &str| (LabelsBuilder::metric(name).build(), at as f64);
+        let values = ["shipped", "kept", "alarm"].map(value).to_vec();
+        store.append_scrape(Scrape { at: UnixMillis(at * 1000), values }, Pace::Round).await.unwrap();
+    }
+    assert_eq!(outgoing(&store).await, ["shipped".to_owned()].into());
+    let range = TimeRange { from: UnixMillis(15_000), to: UnixMillis(30_000) };
+    assert_eq!(store.release(2, range).await.unwrap(), 2, "two samples; the first rule keeps `kept` here");
+    assert_eq!(outgoing(&store).await, ["alarm".to_owned(), "shipped".to_owned()].into());
+    assert_eq!(times(&store, "alarm").await, [0, 15, 30]);
     store.close().await.unwrap();
     beside.handle().close().await.unwrap();
 }

@@ -1,0 +1,64 @@
+//! Which time of a rule's samples is to be released.
+
+use skerry_model::{TimeRange, UnixMillis};
+
+/// One rule's state.
+#[derive(Debug)]
+pub(super) struct Watch {
+    around_ms: i64,
+    /// Last moment with an alert.
+    alert: Option<UnixMillis>,
+    /// Up to when samples are released.
+    through: UnixMillis,
+}
+
+impl Watch {
+    pub(super) const fn new(around_ms: i64) -> Self {
+        Self { around_ms, alert: None, through: UnixMillis(i64::MIN) }
+    }
+
+    /// Looks at `now`; what is to be released, both ends included.
+    pub(super) fn look(&mut self, is_alert: bool, now: UnixMillis) -> Option<TimeRange> {
+        if is_alert {
+            self.alert = Some(now);
+        }
+        let alert = self.alert?;
+        let until = UnixMillis(alert.0.saturating_add(self.around_ms));
+        // A clock that was set back begins anew.
+        if now < self.through {
+            self.through = UnixMillis(i64::MIN);
+        }
+        let from = UnixMillis(self.through.0.saturating_add(1).max(alert.0.saturating_sub(self.around_ms)));
+        let to = now.min(until);
+        if now > until {
+            self.alert = None;
+        }
+        if from > to {
+            return None;
+        }
+        self.through = to;
+        Some(TimeRange { from, to })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_around_an_alert_is_released_once() {
+        let mut watch = Watch::new(300_000);
+        let mut look = |is_alert, at_s: i64| {
+            let range = watch.look(is_alert, UnixMillis(at_s * 1000));
+            range.map(|range| (range.from.0, range.to.0))
+        };
+        assert_eq!(look(false, 1000), None);
+        assert_eq!(look(true, 1015), Some((715_000, 1_015_000)), "what was before it");
+        assert_eq!(look(true, 1030), Some((1_015_001, 1_030_000)));
+        assert_eq!(look(false, 1320), Some((1_030_001, 1_320_000)));
+        assert_eq!(look(false, 1350), Some((1_320_001, 1_330_000)), "no longer than the time after it");
+        assert_eq!(look(false, 1365), None);
+        assert_eq!(look(true, 1380), Some((1_330_001, 1_380_000)), "nothing twice");
+        assert_eq!(look(true, 500), Some((200_000, 500_000)), "a clock that was set back");
+    }
+}
