@@ -54,7 +54,9 @@ impl Catalog for Two {
     }
 
     fn runtime(&self) -> Runtime {
-        let config = config_text(serde_json::json!({"password": "x", "list": [{"Authorization": "y", "port": 1}]}));
+        let config = config_text(
+            serde_json::json!({"password": "x", "list": [{"Authorization": "y", "port": 1}], "headers": {"X-Key": "z"}}),
+        );
         Runtime { config, blocks: 7, ..Runtime::default() }
     }
 }
@@ -211,7 +213,7 @@ fn targets_are_filtered_by_state_and_pool() {
 #[test]
 fn status_tells_of_the_program_and_hides_secrets() {
     let config = data(&Endpoint::Config, &[])["yaml"].as_str().unwrap().to_owned();
-    assert_eq!(config.matches("<secret>").count(), 2, "{config}");
+    assert_eq!(config.matches("<secret>").count(), 3, "{config}");
     let tsdb = data(&Endpoint::Tsdb, &[]);
     assert_eq!((&tsdb["headStats"]["numSeries"], &tsdb["headStats"]["chunkCount"]), (&2.into(), &7.into()));
     assert_eq!(tsdb["seriesCountByMetricName"][0]["value"], 2);
