@@ -92,7 +92,9 @@ fn discipline() -> std::io::Result<(i32, libc::timex)> {
 /// The time zone's short name and how many seconds it is ahead of UTC, at that second of Unix time.
 #[expect(unsafe_code, reason = "no safe wrapper of the call is in the tree")]
 pub(super) fn zone(seconds: i64) -> Option<(String, f64)> {
-    let time = libc::time_t::try_from(seconds).ok()?;
+    // Its type differs between C libraries, so it is not named, and on some this converts nothing.
+    #[expect(clippy::useless_conversion, reason = "where a time has 32 bits, it is one")]
+    let time = seconds.try_into().ok()?;
     // SAFETY: the type is plain numbers and a pointer that may be null, for which all zeros are valid.
     let mut parts: libc::tm = unsafe { std::mem::zeroed() };
     // SAFETY: both pointers are to live values; the call writes the second alone.
