@@ -271,7 +271,7 @@ impl JobConfig {
     #[must_use]
     pub fn times(&self, global: &Global) -> (Span, Span) {
         let interval = self.scrape_interval.unwrap_or(global.scrape_interval);
-        (interval, self.scrape_timeout.unwrap_or(global.scrape_timeout.min(interval)))
+        (interval, self.scrape_timeout.unwrap_or_else(|| global.timeout().min(interval)))
     }
 
     pub(super) fn faults(&self, global: &Global) -> Vec<(String, String)> {

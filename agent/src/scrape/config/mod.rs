@@ -62,7 +62,8 @@ pub struct Global {
     /// Time between two scrapes.
     pub scrape_interval: Span,
     /// How long one may take.
-    pub scrape_timeout: Span,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scrape_timeout: Option<Span>,
     /// Limits, as in a job; 0: none of its own.
     pub sample_limit: usize,
     /// Most targets of a job.
@@ -99,11 +100,19 @@ pub struct Global {
     runtime: Ignored,
 }
 
+impl Global {
+    /// How long a scrape may take: as Prometheus, no longer than the interval where nothing is said.
+    #[must_use]
+    pub fn timeout(&self) -> Span {
+        self.scrape_timeout.unwrap_or_else(|| Span::secs(10).min(self.scrape_interval))
+    }
+}
+
 impl Default for Global {
     fn default() -> Self {
         Self {
             scrape_interval: Span::secs(60),
-            scrape_timeout: Span::secs(10),
+            scrape_timeout: None,
             sample_limit: 0,
             target_limit: 0,
             label_limit: 0,
@@ -182,7 +191,7 @@ pub const REFERENCE: &[(&str, &str, &str)] = &[
     ),
     ("target_limit", "200", "most targets of all jobs together; 1 to 2000"),
     ("global.scrape_interval", "1m", "time between two scrapes of a target; 1s to 1d"),
-    ("global.scrape_timeout", "10s", "how long a scrape may take; at most the interval"),
+    ("global.scrape_timeout", "10s, or the interval", "how long a scrape may take; at most the interval"),
     (
         "global.*_limit",
         "0",
@@ -268,7 +277,7 @@ impl Jobs<'_> {
     #[must_use]
     pub fn faults(&self) -> Vec<(String, String)> {
         let mut faults = Vec::new();
-        let Global { scrape_interval, scrape_timeout, .. } = self.global;
+        let (scrape_interval, scrape_timeout) = (&self.global.scrape_interval, &self.global.timeout());
         if !(Span::secs(1)..=Span::secs(86_400)).contains(scrape_interval) {
             let problem = format!("{scrape_interval} is out of range: 1s to 1d is expected");
             faults.push(("global.scrape_interval".to_owned(), problem));

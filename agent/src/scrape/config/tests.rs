@@ -121,3 +121,12 @@ fn the_section_has_faults_of_its_own() {
     assert_eq!(keys, ["series_limit", "target_limit", "config_file"]);
     assert_eq!(Config::default().faults(), []);
 }
+
+#[test]
+fn a_short_interval_needs_no_time_out() {
+    for (text, secs) in
+        [("global: {scrape_interval: 5s}", 5), ("global: {scrape_interval: 1m}", 10), ("global: {}", 10)]
+    {
+        assert_eq!(read(text).unwrap().global.timeout(), Span::secs(secs), "{text}");
+    }
+}
