@@ -86,7 +86,7 @@ impl<'a> Parser<'a> {
         Ok(is_next)
     }
 
-    fn expect(&mut self, mark: &str, context: &str) -> Parsed<()> {
+    fn demand(&mut self, mark: &str, context: &str) -> Parsed<()> {
         if self.accept(mark)? { Ok(()) } else { Err(self.unexpected(&format!("{context}, expected {mark:?}"))) }
     }
 
@@ -201,9 +201,9 @@ impl<'a> Parser<'a> {
                 break;
             }
             self.take()?;
-            self.expect("(", "fill modifier")?;
+            self.demand("(", "fill modifier")?;
             let value = self.signed_number("fill modifier")?;
-            self.expect(")", "fill modifier")?;
+            self.demand(")", "fill modifier")?;
             if word != "fill_right" {
                 matching.fill_left = Some(value);
             }
@@ -261,8 +261,8 @@ impl<'a> Parser<'a> {
     fn moment(&mut self) -> Parsed<At> {
         for (word, at) in [("start", At::Start), ("end", At::End)] {
             if self.accept_word(word)? {
-                self.expect("(", "@ modifier")?;
-                self.expect(")", "@ modifier")?;
+                self.demand("(", "@ modifier")?;
+                self.demand(")", "@ modifier")?;
                 return Ok(at);
             }
         }
@@ -305,7 +305,7 @@ impl<'a> Parser<'a> {
         }
         self.take_before(true)?;
         let step = if self.is_mark("]") { None } else { Some(self.positive_duration("subquery selector")?) };
-        self.expect("]", "subquery selector")?;
+        self.demand("]", "subquery selector")?;
         build::subquery(start, expr, range, step, self.end)
     }
 
@@ -330,7 +330,7 @@ impl<'a> Parser<'a> {
             Token::Mark("(") => {
                 self.take()?;
                 let inner = self.nested(|this| this.expr(1))?;
-                self.expect(")", "paren expression")?;
+                self.demand(")", "paren expression")?;
                 build::around(start, self.end, inner, Kind::Paren)
             }
             Token::Mark("{") => self.selector(None, start, true),
@@ -397,7 +397,7 @@ impl<'a> Parser<'a> {
 
     /// Arguments in parentheses. The second one of `info()` may select everything.
     fn args(&mut self, context: &str, second_is_free: bool) -> Parsed<Vec<Expr>> {
-        self.expect("(", context)?;
+        self.demand("(", context)?;
         let mut args = Vec::new();
         if self.accept(")")? {
             return Ok(args);
@@ -410,7 +410,7 @@ impl<'a> Parser<'a> {
             if self.accept(")")? {
                 return Ok(args);
             }
-            self.expect(",", context)?;
+            self.demand(",", context)?;
             if self.is_mark(")") {
                 return Err(self.fail(format!("trailing commas not allowed in {context} args")));
             }
@@ -419,7 +419,7 @@ impl<'a> Parser<'a> {
 
     /// `(a, b)`
     fn label_names(&mut self) -> Parsed<Vec<String>> {
-        self.expect("(", "grouping opts")?;
+        self.demand("(", "grouping opts")?;
         let mut names = Vec::new();
         while !self.is_mark(")") {
             match &self.ahead.token {
@@ -432,7 +432,7 @@ impl<'a> Parser<'a> {
                 break;
             }
         }
-        self.expect(")", "grouping opts")?;
+        self.demand(")", "grouping opts")?;
         Ok(names)
     }
 
@@ -449,7 +449,7 @@ impl<'a> Parser<'a> {
                 }
                 self.take_before(true)?;
             }
-            self.expect("}", "label matching")?;
+            self.demand("}", "label matching")?;
         }
         if must_select && matchers.iter().all(|matcher| matcher.matches("")) {
             return Err(ParseError::new(start, "vector selector must contain at least one non-empty matcher".into()));
