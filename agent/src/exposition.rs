@@ -1,34 +1,9 @@
 //! Observations as text: Prometheus format 0.0.4 and OpenMetrics 1.0.
 
 use skerry_model::{MetricKind, Observation};
+use skerry_scrape::exposition::Format;
 use std::collections::BTreeMap;
 use std::fmt::Write;
-
-/// A text format.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
-    /// `text/plain; version=0.0.4`.
-    Prometheus,
-    /// `application/openmetrics-text; version=1.0.0`.
-    OpenMetrics,
-}
-
-impl Format {
-    /// What an HTTP client wants, by its `Accept` header: OpenMetrics where it is named at all, as Prometheus does.
-    #[must_use]
-    pub fn wanted(accept: &str) -> Self {
-        if accept.contains("application/openmetrics-text") { Self::OpenMetrics } else { Self::Prometheus }
-    }
-
-    /// Its media type.
-    #[must_use]
-    pub const fn media_type(self) -> &'static str {
-        match self {
-            Self::Prometheus => "text/plain; version=0.0.4; charset=utf-8",
-            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
-        }
-    }
-}
 
 /// The observations as text, metric by metric in the order of their names.
 #[must_use]

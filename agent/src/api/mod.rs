@@ -14,7 +14,7 @@ pub use push::Pushes;
 pub use status::{Ready, Status};
 pub use targets::text as targets_text;
 
-use crate::exposition::{self, Format};
+use crate::exposition;
 use crate::query::Queries;
 use crate::vitals::Vitals;
 use axum::Json;
@@ -23,6 +23,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use skerry_scrape::exposition::Format;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
