@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 
 /// What an input read, with the position that covers it. Records, positions and losses are committed together,
 /// so that after a crash the input resumes exactly behind the last stored record.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub struct LogInput {
     /// Records in the order they were read. May be empty where only positions or losses changed.
     pub records: Vec<LogRecord>,
@@ -17,6 +17,9 @@ pub struct LogInput {
     pub positions: Vec<PositionUpdate>,
     /// What the input had to give up.
     pub losses: Vec<LossEntry>,
+    /// Told once all of this is committed, for inputs that acknowledge what they took. Dropped unsent where it was not
+    /// stored. Whoever waits for it makes the store commit soon, which costs flash.
+    pub committed: Option<oneshot::Sender<()>>,
 }
 
 /// New position of one input.

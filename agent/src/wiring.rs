@@ -420,7 +420,14 @@ async fn forward(
 fn live_line(record: &skerry_model::LogRecord) -> LiveLine {
     let mut line = String::from_utf8_lossy(&record.line).into_owned();
     line.truncate(line.floor_char_boundary(LIVE_LINE_BYTES_MAX));
-    LiveLine { at: record.at, labels: record.labels.clone(), line }
+    LiveLine {
+        at: record.at,
+        labels: record.labels.clone(),
+        output: record.output,
+        level: record.level,
+        fields: record.fields.clone(),
+        line,
+    }
 }
 
 async fn tell(store: &Store, clock: &Clock, kind: EventKind) {

@@ -82,6 +82,7 @@ impl Backlog for Blocks {
             labels: Labels::new([("source", "test")]).unwrap(),
             output: OutputStream::None,
             level: Level::Info,
+            fields: Labels::default(),
             line: at.0.to_string().into_bytes(),
         };
         let block = LogBlock { records: vec![record] }.encode(1).unwrap();
@@ -260,7 +261,14 @@ async fn a_live_view_shows_lines_that_are_nowhere_stored() {
     let agent = Agent::start(&node, &node_identity(&ca, &ca, &node), site.address, &blocks);
     blocks.arrived().await;
     let mut view = site.asks.ask(&node, AskKind::FollowLogs { for_secs: 30 }).await.unwrap();
-    let line = LiveLine { at: UnixMillis(9), labels: Labels::new([("source", "a")]).unwrap(), line: "now".into() };
+    let line = LiveLine {
+        at: UnixMillis(9),
+        labels: Labels::new([("source", "a")]).unwrap(),
+        output: OutputStream::None,
+        level: Level::Info,
+        fields: Labels::default(),
+        line: "now".into(),
+    };
     let seen = async {
         loop {
             // Nobody listens until the question has reached the node.

@@ -101,7 +101,14 @@ impl Sink<'_> {
         self.stats.lines.add(1);
         self.stats.bytes.add(line.len() as u64);
         self.batch.bytes += line.len();
-        self.batch.records.push(LogRecord { at, labels: self.origin.labels.clone(), output, level, line });
+        self.batch.records.push(LogRecord {
+            at,
+            labels: self.origin.labels.clone(),
+            output,
+            level,
+            fields: Labels::default(),
+            line,
+        });
     }
 }
 

@@ -155,7 +155,7 @@ impl Tailer {
         stats.files_open.set(self.shared.open_count as u64);
         stats.files_waiting.set(self.trails.iter().filter(|trail| trail.is_waiting()).count() as u64);
         stats.files_unreadable.set(self.trails.iter().filter(|trail| trail.is_unreadable()).count() as u64);
-        Outcome { input: LogInput { records: batch.records, positions, losses: batch.losses }, more }
+        Outcome { input: LogInput { records: batch.records, positions, losses: batch.losses, committed: None }, more }
     }
 
     /// Looks for new files, and lets go of those of which nothing is left.

@@ -10,6 +10,9 @@ use std::time::Duration;
 
 /// Longest time that an unacknowledged scrape waits, whatever the interval of collection.
 const SCRAPE_WAIT_MAX: Duration = Duration::from_secs(60);
+/// Longest time that a sender waits for its acknowledgement, so that several of them share a commit. Senders give up
+/// after half a minute or more, and most send once a second.
+const PROMISE_WAIT: Duration = Duration::from_millis(250);
 /// Most memory that waiting scrapes take before they are committed.
 const HEAD_BYTES_MAX: usize = 2 << 20;
 /// Longest that waits may grow.
@@ -34,6 +37,8 @@ pub(super) struct Waiting {
     pub(super) log_bytes: usize,
     /// When the oldest log record or loss came.
     pub(super) log_since: Option<Mono>,
+    /// When the oldest records came whose sender waits for the commit.
+    pub(super) promised_since: Option<Mono>,
 }
 
 /// What has to be committed.
@@ -72,7 +77,9 @@ pub(super) fn due(config: &Config, factor: f64, waiting: &Waiting, now: Mono) ->
             || waiting.scrape_bytes >= HEAD_BYTES_MAX
             || late(waiting.scrape_since, SCRAPE_WAIT_MAX),
         // A block of logs does not grow with the factor: twice as large compresses no better and costs memory.
-        logs: waiting.log_bytes as u64 >= config.log_bytes.0 || late(waiting.log_since, config.log_interval.0),
+        logs: waiting.log_bytes as u64 >= config.log_bytes.0
+            || late(waiting.log_since, config.log_interval.0)
+            || waiting.promised_since.is_some_and(|since| now.since(since) >= PROMISE_WAIT),
     }
 }
 
@@ -80,7 +87,8 @@ pub(super) fn due(config: &Config, factor: f64, waiting: &Waiting, now: Mono) ->
 pub(super) fn next_due(config: &Config, factor: f64, waiting: &Waiting) -> Option<Mono> {
     let scrapes = waiting.scrape_since.map(|since| since + stretched(SCRAPE_WAIT_MAX, factor));
     let logs = waiting.log_since.map(|since| since + stretched(config.log_interval.0, factor));
-    scrapes.into_iter().chain(logs).min()
+    let promised = waiting.promised_since.map(|since| since + PROMISE_WAIT);
+    scrapes.into_iter().chain(logs).chain(promised).min()
 }
 
 /// The write budget as an account that fills evenly through the day and holds at most an hour's worth.
@@ -160,6 +168,9 @@ mod tests {
         let full = Waiting { log_bytes: 256 << 10, ..waiting };
         assert!(due(&config, 4.0, &full, after(5)).logs);
         assert_eq!(next_due(&config, 1.0, &Waiting::default()), None);
+        let promised = Waiting { promised_since: Some(after(6)), ..waiting };
+        assert_eq!(next_due(&config, 4.0, &promised), Some(after(6) + PROMISE_WAIT));
+        assert!(!due(&config, 4.0, &promised, after(6)).logs && due(&config, 4.0, &promised, after(7)).logs);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::ledger::Losses;
 use super::retention::{self, Victim};
 use super::streams::{BlockMeta, Core, GoneRange, Stream};
 use super::transact::{BlockRow, Change, Changes, StreamRow};
-use super::writer::{LogBuffer, Now, Writer};
+use super::writer::{Now, Writer};
 use skerry_model::{LossEntry, LossReason, Seq, SeriesId, StreamKind, TimeRange, UnixMillis};
 use skerry_wire::{Event, EventKind, codec};
 use std::collections::{BTreeMap, BTreeSet};
@@ -316,7 +316,7 @@ impl Draft {
             w.series.mark_saved(saved);
         }
         if self.takes_logs {
-            w.logs = LogBuffer::default();
+            std::mem::take(&mut w.logs).keep_promises();
         }
         w.events.clear();
         w.losses = Losses::default();

@@ -29,6 +29,7 @@ use skerry_wire::{Ack, Event};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
+use tokio::sync::oneshot;
 
 /// Most memory for scrapes that the disk does not take. After that the newest are dropped, into the ledger.
 const HEAD_BYTES_HARD_MAX: usize = 3 << 20;
@@ -80,9 +81,20 @@ pub(super) struct LogBuffer {
     /// Committed with the records: an input that reads again after a crash reports them again.
     pub(super) losses: Losses,
     since: Option<Mono>,
+    /// Who is to be told when this is committed.
+    promises: Vec<oneshot::Sender<()>>,
+    promised_since: Option<Mono>,
 }
 
 impl LogBuffer {
+    /// Tells those who wait that all of it is committed.
+    pub(super) fn keep_promises(self) {
+        for promise in self.promises {
+            // Who does not wait any more will send again, and that is theirs to tell apart.
+            let _ = promise.send(());
+        }
+    }
+
     fn push(&mut self, mut record: skerry_model::LogRecord) {
         if record.line.len() > LINE_BYTES_MAX {
             record.line.truncate(LINE_BYTES_MAX);
@@ -232,6 +244,10 @@ impl Writer {
         for loss in input.losses {
             self.logs.losses.add(loss);
         }
+        if let Some(promise) = input.committed {
+            self.logs.promises.push(promise);
+            self.logs.promised_since.get_or_insert(now.mono);
+        }
         self.logs.positions.extend(input.positions.into_iter().map(|position| (position.key, position.state)));
     }
 
@@ -327,6 +343,7 @@ impl Writer {
             scrape_since: self.head.unacked(acked).next().map(|row| row.since),
             log_bytes: self.logs.bytes,
             log_since: self.logs.since.into_iter().chain(self.losses_since).min(),
+            promised_since: self.logs.promised_since,
         }
     }
 

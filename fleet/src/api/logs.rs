@@ -125,7 +125,7 @@ impl Follow {
                             let view = LogView {
                                 at_ms: line.at.0,
                                 labels: pairs(&line.labels),
-                                level: String::new(),
+                                level: line.level.as_str().into(),
                                 line: line.line,
                                 id: None,
                             };

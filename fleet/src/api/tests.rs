@@ -145,6 +145,7 @@ async fn stored_records_and_series_are_read_back() {
         labels: labels.clone(),
         level: skerry_model::Level::Info,
         output: skerry_model::OutputStream::None,
+        fields: skerry_model::Labels::default(),
         line: format!("line {n} \"quoted\"").into_bytes(),
     };
     let records: Vec<_> = (0..5).map(record).collect();

@@ -227,7 +227,14 @@ mod tests {
     use skerry_wire::LiveLine;
 
     fn lines(id: u64, count: usize) -> Answer {
-        let line = LiveLine { at: UnixMillis(1), labels: skerry_model::Labels::default(), line: "x".into() };
+        let line = LiveLine {
+            at: UnixMillis(1),
+            labels: skerry_model::Labels::default(),
+            output: skerry_model::OutputStream::None,
+            level: skerry_model::Level::Info,
+            fields: skerry_model::Labels::default(),
+            line: "x".into(),
+        };
         Answer { id, part: AnswerPart::Lines { lines: vec![line; count], skipped: 0 } }
     }
 

@@ -59,6 +59,7 @@ pub(crate) fn log_records(n: u64) -> Vec<LogRecord> {
             labels: Labels::new([("source", if i == 1 { "b" } else { "a" })]).unwrap(),
             output: OutputStream::None,
             level: if i == 2 { Level::Error } else { Level::Info },
+            fields: Labels::default(),
             line: format!("line {n} part {i} end").into_bytes(),
         })
         .collect()

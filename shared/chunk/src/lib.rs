@@ -8,7 +8,7 @@
 //!
 //! ```text
 //! magic    2 bytes   "SM" metrics, "SL" logs, "SD" dictionary
-//! version  1 byte    of the kind: 2 for metrics, 1 for the others
+//! version  1 byte    of the kind: 2 for metrics and logs, 1 for dictionaries
 //! header   varints   of the kind, readable without decompressing
 //! raw_len  varint    length of the body before compression
 //! body     bytes     one zstd frame

@@ -102,11 +102,13 @@ fn blocks_of_log_records() {
         labels: Labels::new([("source", source)]).unwrap(),
         output: OutputStream::Stderr,
         level: Level::Warn,
+        fields: Labels::default(),
         line: line.to_vec(),
     };
-    let block = LogBlock { records: vec![record(1000, "a", b"first line"), record(-5, "b", b"\xff\0 no text")] };
+    let mut block = LogBlock { records: vec![record(1000, "a", b"first line"), record(-5, "b", b"\xff\0 no text")] };
+    block.records[1].fields = Labels::new([("pid", "7"), ("trace", "ü")]).unwrap();
     let written = block.encode(3).unwrap();
-    let golden = golden("logs-odd-v1.bin", &written);
+    let golden = golden("logs-odd-v2.bin", &written);
     assert_eq!(LogBlock::decode(&golden, &Limits::default()).unwrap(), block);
     assert_eq!(written, golden);
 }

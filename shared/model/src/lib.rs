@@ -19,7 +19,7 @@ mod time;
 pub use container::{ContainerAddress, ContainerInfo, ContainerNetwork, ContainerPort};
 pub use id::{Epoch, InvalidNodeId, InvalidStreamName, NodeId, Seq, SeriesId, StreamKind, StreamName};
 pub use labels::{InvalidLabels, LABEL_BYTES_MAX, LABELS_MAX, Labels, LabelsBuilder};
-pub use log::{Level, LogRecord, OutputStream};
+pub use log::{Level, LogRecord, OutputStream, RecordRef, stream_labels};
 pub use loss::{LossEntry, LossReason};
 pub use quantity::{Bytes, InvalidQuantity, Span};
 pub use sample::{Meta, MetricKind, MetricMeta, Observation, STALE_NAN_BITS, Sample, Scrape, is_stale, stale_nan};

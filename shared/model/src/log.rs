@@ -1,6 +1,6 @@
 //! Log records.
 
-use crate::{Labels, UnixMillis};
+use crate::{InvalidLabels, Labels, UnixMillis};
 use serde::{Deserialize, Serialize};
 
 /// Severity of a record, in the order of urgency; `Unknown` where nothing tells.
@@ -100,6 +100,74 @@ pub struct LogRecord {
     pub output: OutputStream,
     /// Severity.
     pub level: Level,
+    /// What is known of this one record beside its text, as a request's id or a process's number; Loki calls it structured
+    /// metadata. Apart from the labels, because it names no stream and may differ in every record.
+    pub fields: Labels,
     /// The text without its line end. Bytes, because programs write what they like; need not be UTF-8.
     pub line: Vec<u8>,
+}
+
+impl LogRecord {
+    /// The record as a reader of a block sees it.
+    #[must_use]
+    pub fn as_ref(&self) -> RecordRef<'_> {
+        RecordRef {
+            at: self.at,
+            labels: &self.labels,
+            output: self.output,
+            level: self.level,
+            fields: &self.fields,
+            line: &self.line,
+        }
+    }
+}
+
+/// A record in somebody else's memory: what a search looks at without taking it out of its block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RecordRef<'a> {
+    /// As [`LogRecord::at`].
+    pub at: UnixMillis,
+    /// As [`LogRecord::labels`]. Records of one block that have the same set refer to the same one.
+    pub labels: &'a Labels,
+    /// As [`LogRecord::output`].
+    pub output: OutputStream,
+    /// As [`LogRecord::level`].
+    pub level: Level,
+    /// As [`LogRecord::fields`].
+    pub fields: &'a Labels,
+    /// As [`LogRecord::line`].
+    pub line: &'a [u8],
+}
+
+impl RecordRef<'_> {
+    /// A record of its own.
+    #[must_use]
+    pub fn to_record(self) -> LogRecord {
+        LogRecord {
+            at: self.at,
+            labels: self.labels.clone(),
+            output: self.output,
+            level: self.level,
+            fields: self.fields.clone(),
+            line: self.line.to_vec(),
+        }
+    }
+}
+
+/// The labels by which a record is queried: those of its source, `stream` (stdout, stderr) where its output is known, and
+/// `level` where its severity is. Labels of the source that have these names already stay as they are.
+///
+/// These are the labels that Promtail and its kind give a container's lines, so that selectors people have work here.
+///
+/// # Errors
+/// [`InvalidLabels`] if the set is too large with them.
+pub fn stream_labels(labels: &Labels, output: OutputStream, level: Level) -> Result<Labels, InvalidLabels> {
+    let stream = match output {
+        OutputStream::None => "",
+        OutputStream::Stdout => "stdout",
+        OutputStream::Stderr => "stderr",
+    };
+    let level = if level == Level::Unknown { "" } else { level.as_str() };
+    let told = [("stream", stream), ("level", level)].into_iter().filter(|(name, _)| labels.value(name).is_empty());
+    Labels::new(labels.iter().chain(told))
 }

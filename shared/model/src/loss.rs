@@ -37,11 +37,21 @@ pub enum LossReason {
     Limit,
     /// The store that they were passed on to refused them.
     Refused,
+    /// A rule of the config says that such records are not kept.
+    Filtered,
+    /// A rule keeps only one record of so many.
+    Sampled,
+    /// A rule allows only so many records in a time.
+    RateLimited,
+    /// Equal to the record before; a later record says how many there were.
+    Repeated,
+    /// Part of a record was taken out or made unreadable as secret. The record itself is kept.
+    Redacted,
 }
 
 impl LossReason {
     /// Every reason.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 20] = [
         Self::Retention,
         Self::Crash,
         Self::DiskFull,
@@ -57,6 +67,11 @@ impl LossReason {
         Self::OutOfBounds,
         Self::Limit,
         Self::Refused,
+        Self::Filtered,
+        Self::Sampled,
+        Self::RateLimited,
+        Self::Repeated,
+        Self::Redacted,
     ];
 
     /// Lower-case name, as it stands in labels and tables.
@@ -78,6 +93,11 @@ impl LossReason {
             Self::OutOfBounds => "out_of_bounds",
             Self::Limit => "limit",
             Self::Refused => "refused",
+            Self::Filtered => "filtered",
+            Self::Sampled => "sampled",
+            Self::RateLimited => "rate_limited",
+            Self::Repeated => "repeated",
+            Self::Redacted => "redacted",
         }
     }
 

@@ -403,6 +403,15 @@ pub struct LiveLine {
     /// Its labels as pairs.
     #[serde(rename = "l")]
     pub labels: skerry_model::Labels,
+    /// Its output.
+    #[serde(rename = "o")]
+    pub output: skerry_model::OutputStream,
+    /// Its severity.
+    #[serde(rename = "v")]
+    pub level: skerry_model::Level,
+    /// Its structured metadata.
+    #[serde(rename = "f")]
+    pub fields: skerry_model::Labels,
     /// The text; bytes that are not UTF-8 are replaced, and it is cut after 4 KiB.
     #[serde(rename = "m")]
     pub line: String,

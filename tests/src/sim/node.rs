@@ -361,6 +361,7 @@ fn lines(from: u64, to: u64) -> Vec<u8> {
         labels: labels.clone(),
         output: OutputStream::None,
         level: Level::Info,
+        fields: Labels::default(),
         line: n.to_string().into_bytes(),
     };
     LogBlock { records: (from..=to).map(record).collect() }.encode(1).expect("a block can be written")

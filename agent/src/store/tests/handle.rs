@@ -23,7 +23,7 @@ fn scrape(at: i64, value: f64) -> Scrape {
 fn lines(at: i64, lines: &[&str]) -> LogInput {
     let records = lines.iter().map(|line| record(at, line)).collect();
     let positions = vec![PositionUpdate { key: "file".into(), state: Some(vec![lines.len() as u8]) }];
-    LogInput { records, positions, losses: vec![] }
+    LogInput { records, positions, ..LogInput::default() }
 }
 
 const ALL_TIME: TimeRange = TimeRange { from: UnixMillis(i64::MIN), to: UnixMillis(i64::MAX) };

@@ -37,6 +37,7 @@ pub(super) fn record(at: i64, line: &str) -> LogRecord {
         labels: Labels::new([("source", "test"), ("filename", "/x.log")]).unwrap(),
         output: OutputStream::None,
         level: Level::Unknown,
+        fields: Labels::default(),
         line: line.as_bytes().to_vec(),
     }
 }
@@ -141,7 +142,7 @@ impl Rig {
         let records = lines.iter().map(|line| record(at, line)).collect();
         let positions = vec![PositionUpdate { key: "file".into(), state: Some(position.as_bytes().to_vec()) }];
         let now = self.now;
-        self.w().append_logs(LogInput { records, positions, losses: vec![] }, now);
+        self.w().append_logs(LogInput { records, positions, ..LogInput::default() }, now);
         self.w().tick(now);
     }
 
