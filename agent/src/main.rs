@@ -16,6 +16,9 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// Longest pause between a run that failed and the next one.
 const PAUSE_MAX: Duration = Duration::from_secs(60);
@@ -179,15 +182,21 @@ async fn signals(stop: CancellationToken, reload: Arc<Notify>) {
     }
 }
 
-/// `SKERRY_LOG` filters (default `info`), `SKERRY_LOG_FORMAT=json` gives one JSON object per line.
+/// `SKERRY_LOG` filters (`debug`, `warn,skerry_agent::logs=trace`; default `info`), `SKERRY_LOG_FORMAT=json` gives one JSON object per line.
 fn log_to_stderr() {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("SKERRY_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
+    let told = std::env::var("SKERRY_LOG").ok().filter(|told| !told.is_empty());
+    let filter = told.as_ref().map(|told| told.parse::<Targets>());
+    let usual = || Targets::new().with_default(tracing::Level::INFO);
+    let builder =
+        tracing_subscriber::fmt().with_max_level(LevelFilter::TRACE).with_writer(std::io::stderr).with_ansi(false);
+    let targets = filter.as_ref().and_then(|parsed| parsed.as_ref().ok()).cloned().unwrap_or_else(usual);
     if std::env::var("SKERRY_LOG_FORMAT").is_ok_and(|format| format == "json") {
-        builder.json().init();
+        builder.json().finish().with(targets).init();
     } else {
-        builder.with_target(false).init();
+        builder.with_target(false).finish().with(targets).init();
+    }
+    if let (Some(told), Some(Err(error))) = (told, filter) {
+        tracing::warn!(told, %error, "SKERRY_LOG is no filter: a level, or TARGET=LEVEL with commas, is expected; info counts");
     }
 }
 
