@@ -147,7 +147,7 @@ fn candidates(connection: &Connection, query: &LogQuery) -> Result<Vec<Candidate
 /// The records of a block that meet the query, with their places; `None` where the block cannot be read.
 fn records(data: &[u8], query: &LogQuery) -> Option<Vec<(u32, LogRecord)>> {
     let reader = LogReader::open(data, &Limits::default()).ok()?;
-    if query.contains.as_deref().is_some_and(|needle| !may_contain(&reader, needle)) {
+    if query.contains.as_deref().is_some_and(|needle| !reader.may_contain_text(needle)) {
         return Some(Vec::new());
     }
     let wanted = |record: &LogRecord| {
@@ -159,16 +159,6 @@ fn records(data: &[u8], query: &LogQuery) -> Option<Vec<(u32, LogRecord)>> {
             && query.contains.as_deref().is_none_or(|needle| contains(&record.line, needle))
     };
     Some((0u32..).zip(reader.records().ok()?).filter(|(_, record)| wanted(record)).collect())
-}
-
-/// Asks the block's bloom filter for the needle's inner tokens. Its first and last may be parts of longer ones in the
-/// line, so those say nothing.
-fn may_contain(reader: &LogReader, needle: &[u8]) -> bool {
-    let is_token = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_' || !byte.is_ascii();
-    let parts: Vec<&[u8]> = needle.split(|byte| !is_token(byte)).collect();
-    let inner = parts.get(1..parts.len().saturating_sub(1)).unwrap_or_default();
-    // The filter holds tokens of these lengths alone.
-    inner.iter().filter(|token| (3..=64).contains(&token.len())).all(|token| reader.might_contain(token))
 }
 
 fn contains(line: &[u8], needle: &[u8]) -> bool {

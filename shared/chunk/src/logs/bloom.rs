@@ -17,10 +17,14 @@ const PROBES: u64 = 5;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Bloom(Vec<u8>);
 
+/// Whether a byte belongs to a token.
+pub(crate) fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'_' || byte > 127
+}
+
 /// The tokens of a line, as they stand (not yet in lower case).
 pub fn tokens(line: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let is_token = |b: &u8| b.is_ascii_alphanumeric() || *b == b'_' || *b > 127;
-    line.split(move |b| !is_token(b)).filter(|token| TOKEN_BYTES.contains(&token.len()))
+    line.split(|byte| !is_token(*byte)).filter(|token| TOKEN_BYTES.contains(&token.len()))
 }
 
 /// FNV-1a over the lower-case token, with a final mix so that all bits depend on all bytes.

@@ -195,6 +195,20 @@ impl<'a> LogReader<'a> {
         self.bloom.might_contain(token)
     }
 
+    /// Whether a line may hold this text. `false` is certain. Only tokens inside the text can tell: its first and its last
+    /// may be parts of longer ones in the line.
+    #[must_use]
+    pub fn may_contain_text(&self, text: &[u8]) -> bool {
+        let mut parts = text.split(|byte| !bloom::is_token(*byte)).skip(1).peekable();
+        while let Some(part) = parts.next() {
+            // The filter itself passes what is too short or too long for a token.
+            if parts.peek().is_some() && !self.bloom.might_contain(part) {
+                return false;
+            }
+        }
+        true
+    }
+
     /// Decompresses and reads all records.
     ///
     /// # Errors
@@ -399,6 +413,20 @@ mod tests {
         }
         let wrong = (0..1000).filter(|n| reader.might_contain(format!("needle{n}").as_bytes())).count();
         assert!(wrong < 60, "{wrong} of 1000 tokens could not be ruled out");
+    }
+
+    #[test]
+    fn a_text_is_ruled_out_by_the_tokens_inside_it_alone() {
+        let bytes = service_like(1000).encode(3).unwrap();
+        let reader = LogReader::open(&bytes, &Limits::default()).unwrap();
+        let line = String::from_utf8(reader.records().unwrap()[7].line.clone()).unwrap();
+        for (from, to) in (0..line.len()).flat_map(|from| (from..=line.len()).map(move |to| (from, to))) {
+            assert!(reader.may_contain_text(&line.as_bytes()[from..to]), "{:?}", &line[from..to]);
+        }
+        assert!(reader.may_contain_text(b"needle"), "it may be a part of a token");
+        assert!(reader.may_contain_text(b"needle needle"));
+        assert!(!reader.may_contain_text(b" needle42 "));
+        assert!(!reader.may_contain_text(b"x needle42 completed"));
     }
 
     #[test]
