@@ -1,17 +1,20 @@
 //! The stages that a source's records pass through, in the order of the config.
 
+#[expect(dead_code, reason = "stages come next")]
+mod reader;
+
 use serde::{Deserialize, Serialize};
 use skerry_model::{LogRecord, LossEntry, Mono, Observation, UnixMillis};
 
 /// The stages of one source, as they stand in the config: a list.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Stages(pub Vec<Stage>);
 
-/// One stage.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "snake_case")]
-pub enum Stage {}
+/// One stage: a mapping with one key, the kind, above its settings. Checked by [`Pipeline::new`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Stage(pub serde_json::Value);
 
 /// The two times of one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
