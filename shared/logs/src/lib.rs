@@ -10,4 +10,5 @@
 //! - A record that goes in comes out, or stands in the losses with a reason.
 //! - Nothing here panics on any byte, takes more than linear time in a line, or keeps more than its stated bound.
 
+pub mod parse;
 pub mod pipeline;

@@ -148,8 +148,9 @@ impl<'a> Reader<'a> {
     pub(crate) fn names(&mut self, name: &'static str, faults: &mut Faults) -> Vec<String> {
         let texts = self.texts(name, faults);
         let key = self.at(name);
-        let good = |(at, text): (usize, &String)| check_name(text, &format!("{key}[{at}]"), faults);
-        if texts.iter().enumerate().map(good).fold(true, |all, one| all && one) { texts } else { Vec::new() }
+        let mut good = |(at, text): (usize, &String)| check_name(text, &format!("{key}[{at}]"), faults);
+        let bad = texts.iter().enumerate().filter(|one| !good(*one)).count();
+        if bad == 0 { texts } else { Vec::new() }
     }
 
     /// A list of texts; one text alone is a list of one.
