@@ -12,3 +12,4 @@
 
 pub mod parse;
 pub mod pipeline;
+pub mod time;

@@ -160,7 +160,7 @@ impl<'a> Scan<'a> {
                 let len =
                     rest.bytes().take_while(|b| matches!(b, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E')).count();
                 self.at += len;
-                return Ok(Some(Value::plain(&rest[..len])));
+                return Ok(Some(Value::coded(&rest[..len], Coding::Bare)));
             }
             Some(b'n') if word("null").is_some() => {
                 self.at += 4;
@@ -171,7 +171,7 @@ impl<'a> Scan<'a> {
         match word("true").or_else(|| word("false")) {
             Some(len) => {
                 self.at += len;
-                Ok(Some(Value::plain(&rest[..len])))
+                Ok(Some(Value::coded(&rest[..len], Coding::Bare)))
             }
             None => self.fail("a value"),
         }

@@ -76,6 +76,8 @@ pub struct Value<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Coding {
     Plain,
+    /// As it stands, without quotes: a number or boolean of JSON.
+    Bare,
     /// With escapes as in JSON strings.
     Escaped,
     /// With quotes doubled, as in CSV.
@@ -93,10 +95,16 @@ impl<'a> Value<'a> {
         Self { raw, coding }
     }
 
+    /// Whether it is a number or boolean of JSON, and no text.
+    #[must_use]
+    pub fn is_bare(&self) -> bool {
+        self.coding == Coding::Bare
+    }
+
     /// The value. Allocates only where escapes are taken out.
     #[must_use]
     pub fn text(&self) -> Cow<'a, str> {
-        if self.coding == Coding::Plain {
+        if matches!(self.coding, Coding::Plain | Coding::Bare) {
             return Cow::Borrowed(self.raw);
         }
         let mut out = String::with_capacity(self.raw.len());
@@ -107,7 +115,7 @@ impl<'a> Value<'a> {
     /// Appends the value, which is never longer than it is in the line.
     pub fn append_to(&self, out: &mut String) {
         match self.coding {
-            Coding::Plain => out.push_str(self.raw),
+            Coding::Plain | Coding::Bare => out.push_str(self.raw),
             Coding::Escaped => unescape(self.raw, out),
             Coding::Doubled => {
                 let mut rest = self.raw;
