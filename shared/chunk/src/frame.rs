@@ -14,8 +14,13 @@ pub(crate) struct Kind {
     pub(crate) version: u8,
 }
 
-/// Unpacks one block after the other with the same memory: making a decompressor anew takes longer than a small block.
-pub struct Unpacker(Option<zstd::bulk::Decompressor<'static>>);
+/// Unpacks one block after the other with the same memory: making a decompressor anew takes longer than a small block,
+/// and so does fresh memory for a large one. Bodies of log records stay in it until the next; they are bounded by the
+/// reader's limits.
+pub struct Unpacker {
+    unpacker: Option<zstd::bulk::Decompressor<'static>>,
+    body: Vec<u8>,
+}
 
 impl std::fmt::Debug for Unpacker {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -33,15 +38,27 @@ impl Unpacker {
     /// One that holds no memory yet.
     #[must_use]
     pub const fn new() -> Self {
-        Self(None)
+        Self { unpacker: None, body: Vec::new() }
+    }
+
+    fn unpacker(&mut self) -> std::io::Result<&mut zstd::bulk::Decompressor<'static>> {
+        match &mut self.unpacker {
+            Some(unpacker) => Ok(unpacker),
+            none => Ok(none.insert(zstd::bulk::Decompressor::new()?)),
+        }
     }
 
     fn unpack(&mut self, compressed: &[u8], raw_len: usize) -> std::io::Result<Vec<u8>> {
-        let unpacker = match &mut self.0 {
-            Some(unpacker) => unpacker,
-            none => none.insert(zstd::bulk::Decompressor::new()?),
-        };
-        unpacker.decompress(compressed, raw_len)
+        self.unpacker()?.decompress(compressed, raw_len)
+    }
+
+    fn unpack_here(&mut self, compressed: &[u8], raw_len: usize) -> std::io::Result<&[u8]> {
+        let mut body = std::mem::take(&mut self.body);
+        body.clear();
+        body.reserve(raw_len);
+        let unpacked = self.unpacker()?.decompress_to_buffer(compressed, &mut body);
+        self.body = body;
+        unpacked.map(|_| self.body.as_slice())
     }
 }
 
@@ -56,6 +73,53 @@ pub(crate) fn seal(kind: Kind, header: &[u8], raw: &[u8], level: i32) -> Result<
     out.extend_from_slice(&body);
     out.extend_from_slice(&crc32fast::hash(&out).to_le_bytes());
     Ok(out)
+}
+
+/// Checksum of a header that checks itself, with what stands before it.
+pub(crate) fn crc_of_header(kind: Kind, header: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&kind.magic);
+    hasher.update(&[kind.version]);
+    hasher.update(header);
+    hasher.finalize()
+}
+
+/// Checks magic and version alone: the header is one that checks itself, with [`check_header`] at its end. What follows
+/// the header is checked by [`checked_body`].
+pub(crate) fn begin(kind: Kind, bytes: &[u8]) -> Result<Cursor<'_>, DecodeError> {
+    let (start, rest) = bytes.split_at_checked(3).ok_or(DecodeError::Truncated("frame"))?;
+    if start[..2] != kind.magic {
+        return Err(DecodeError::Magic(kind.name));
+    }
+    if start[2] != kind.version {
+        return Err(DecodeError::Version(start[2]));
+    }
+    Ok(Cursor::new(rest, "header"))
+}
+
+/// Reads the checksum at which the cursor stands, and compares.
+pub(crate) fn check_header(bytes: &[u8], cursor: &mut Cursor<'_>) -> Result<(), DecodeError> {
+    let crc = crc32fast::hash(&bytes[..bytes.len() - cursor.remaining()]);
+    if cursor.take(CRC_BYTES)? == crc.to_le_bytes() { Ok(()) } else { Err(DecodeError::Crc) }
+}
+
+/// Checks the whole frame, and decompresses its body, at which the cursor stands.
+pub(crate) fn checked_body<'u>(
+    bytes: &[u8],
+    mut cursor: Cursor<'_>,
+    raw_bytes_max: usize,
+    unpacker: &'u mut Unpacker,
+) -> Result<&'u [u8], DecodeError> {
+    let end = cursor.remaining().checked_sub(CRC_BYTES).ok_or(DecodeError::Truncated("frame"))?;
+    let (content, crc) = bytes.split_at(bytes.len() - CRC_BYTES);
+    if crc32fast::hash(content).to_le_bytes() != crc {
+        return Err(DecodeError::Crc);
+    }
+    let mut cursor = Cursor::new(cursor.take(end)?, "body");
+    let raw_len = cursor.count("decompressed length", raw_bytes_max)?;
+    let compressed = cursor.take(cursor.remaining())?;
+    let raw = unpacker.unpack_here(compressed, raw_len).map_err(|e| DecodeError::Compression(e.to_string()))?;
+    if raw.len() == raw_len { Ok(raw) } else { Err(DecodeError::Invalid("decompressed length")) }
 }
 
 /// Checks magic, version and checksum; gives what stands behind the version byte, up to the checksum.

@@ -31,7 +31,7 @@ pub mod metrics;
 
 pub use error::{DecodeError, EncodeError};
 pub use frame::Unpacker;
-pub use logs::{LogBlock, LogInfo, LogReader};
+pub use logs::{LogBlock, LogBuilder, LogInfo, LogReader};
 pub use metrics::{Column, MetricBlock, MetricInfo, MetricReader};
 
 /// What a reader takes. The defaults are generous at the centre; a node may ask for less.
