@@ -1,6 +1,6 @@
 //! Bodies of blocks: which encoding each stream uses, and with which bounds.
 
-use skerry_chunk::{EncodeError, Limits, LogBlock, LogReader, MetricBlock, MetricReader, Unpacker, dict};
+use skerry_chunk::{EncodeError, Limits, LogBuilder, LogReader, MetricBlock, MetricReader, Unpacker, dict};
 use skerry_model::{Labels, LogRecord, Sample, SeriesId, TimeRange, UnixMillis};
 use skerry_wire::{EVENTS_MAX, Event, codec};
 use std::collections::BTreeMap;
@@ -24,12 +24,6 @@ pub(super) const LOG_BLOCK_BYTES_MAX: usize = 512 << 10;
 pub(super) const LINE_BYTES_MAX: usize = 256 << 10;
 /// Bytes of one block of events, encoded.
 const EVENT_BLOCK_BYTES_MAX: usize = 256 << 10;
-/// zstd level for logs, by blocks of 256 KiB of mixed access and application lines of 107 bytes: level 1 takes 21.8
-/// bytes and 0.8 us a line, 3: 22.3 and 0.9, 6: 19.8 and 1.6, 9: 18.9 and 2.4, 12: 18.8 and 4.9, 15: 17.3 and 17,
-/// 19: 17.2 and 38. Past 9 a little flash costs much time: at 100 lines a second 15 would take as much CPU as all the
-/// rest of the agent.
-const LOG_LEVEL: i32 = 9;
-
 /// The block cannot be read, although its checksum holds or could not be checked.
 #[derive(Debug, thiserror::Error)]
 #[error("stored block cannot be read: {0}")]
@@ -88,13 +82,12 @@ pub(super) fn read_samples<T: Copy>(
     reader.samples_of(|id| wanted.get(&id).copied(), hand_on).map_err(Unreadable::because)
 }
 
-/// Encodes log records.
-pub(super) fn logs(block: &LogBlock) -> Result<Body, Unreadable> {
-    let range = block.records.iter().map(|record| TimeRange::at(record.at)).reduce(TimeRange::cover);
+/// Encodes log records at a zstd level.
+pub(super) fn logs(block: &LogBuilder, level: i32) -> Result<Body, Unreadable> {
     Ok(Body {
-        bytes: block.encode(LOG_LEVEL).map_err(Unreadable::because)?,
-        records: count(block.records.len()),
-        range: range.unwrap_or(TimeRange::at(UnixMillis(0))),
+        bytes: block.encode(level).map_err(Unreadable::because)?,
+        records: count(block.len()),
+        range: block.range().unwrap_or(TimeRange::at(UnixMillis(0))),
         high: None,
     })
 }
@@ -106,17 +99,6 @@ pub(super) fn read_logs(bytes: &[u8], wanted: impl Fn(&Labels) -> bool) -> Resul
         return Ok(Vec::new());
     }
     reader.records().map_err(Unreadable::because)
-}
-
-/// What a record adds to a block that so far ends with `last`. Labels count where they change: a block holds equal
-/// ones once.
-pub(super) fn record_bytes(record: &LogRecord, last: Option<&LogRecord>) -> usize {
-    let labels = if last.is_some_and(|last| last.labels == record.labels) {
-        0
-    } else {
-        record.labels.iter().map(|(name, value)| name.len() + value.len()).sum()
-    };
-    record.line.len() + labels + 32
 }
 
 /// Encodes events in as few blocks as fit the bounds. An event that alone exceeds a block is left out and counted.

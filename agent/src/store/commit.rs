@@ -13,6 +13,13 @@ const SCRAPE_WAIT_MAX: Duration = Duration::from_secs(60);
 /// Longest time that a sender waits for its acknowledgement, so that several of them share a commit. Senders give up
 /// after half a minute or more, and most send once a second.
 const PROMISE_WAIT: Duration = Duration::from_millis(250);
+/// Shortest time between two commits of log records, unless [`BACKLOG_BYTES`] of full blocks wait: while a backlog is
+/// drained each commit would cover a few milliseconds of reading, and cost as much as a second's.
+const LOG_PACE: Duration = Duration::from_secs(1);
+/// Compressed, so that this is some 8 MiB of text.
+const BACKLOG_BYTES: usize = 1 << 20;
+/// The same as text: so many times the bytes that are committed when they come more slowly.
+const BACKLOG_FACTOR: u64 = 32;
 /// Most memory that waiting scrapes take before they are committed.
 const HEAD_BYTES_MAX: usize = 2 << 20;
 /// Longest that waits may grow.
@@ -33,8 +40,10 @@ pub(super) struct Waiting {
     pub(super) scrape_bytes: usize,
     /// When the oldest unacknowledged one came.
     pub(super) scrape_since: Option<Mono>,
-    /// Bytes of log records.
+    /// Bytes of log records, before compression.
     pub(super) log_bytes: usize,
+    /// Bytes of the blocks of log records that are full.
+    pub(super) log_full_bytes: usize,
     /// When the oldest log record or loss came.
     pub(super) log_since: Option<Mono>,
     /// When the oldest records came whose sender waits for the commit.
@@ -77,16 +86,24 @@ pub(super) fn due(config: &Config, factor: f64, waiting: &Waiting, now: Mono) ->
             || waiting.scrape_bytes >= HEAD_BYTES_MAX
             || late(waiting.scrape_since, SCRAPE_WAIT_MAX),
         // A block of logs does not grow with the factor: twice as large compresses no better and costs memory.
-        logs: waiting.log_bytes as u64 >= config.log_bytes.0
+        logs: waiting.log_full_bytes >= BACKLOG_BYTES
+            || waiting.log_bytes as u64 >= config.log_bytes.0 * BACKLOG_FACTOR
+            || (has_block(config, waiting) && waiting.log_since.is_none_or(|since| now.since(since) >= LOG_PACE))
             || late(waiting.log_since, config.log_interval.0)
             || waiting.promised_since.is_some_and(|since| now.since(since) >= PROMISE_WAIT),
     }
 }
 
+/// Whether enough log records wait to be committed before their time.
+fn has_block(config: &Config, waiting: &Waiting) -> bool {
+    waiting.log_bytes as u64 >= config.log_bytes.0
+}
+
 /// When something will be due if nothing else comes.
 pub(super) fn next_due(config: &Config, factor: f64, waiting: &Waiting) -> Option<Mono> {
     let scrapes = waiting.scrape_since.map(|since| since + stretched(SCRAPE_WAIT_MAX, factor));
-    let logs = waiting.log_since.map(|since| since + stretched(config.log_interval.0, factor));
+    let log_wait = if has_block(config, waiting) { LOG_PACE } else { stretched(config.log_interval.0, factor) };
+    let logs = waiting.log_since.map(|since| since + log_wait);
     let promised = waiting.promised_since.map(|since| since + PROMISE_WAIT);
     scrapes.into_iter().chain(logs).chain(promised).min()
 }
@@ -166,7 +183,10 @@ mod tests {
         assert!(!due(&config, 1.0, &waiting, after(64)).any());
         assert_eq!(due(&config, 1.0, &waiting, after(65)), Due { scrapes: false, logs: true });
         let full = Waiting { log_bytes: 256 << 10, ..waiting };
-        assert!(due(&config, 4.0, &full, after(5)).logs);
+        assert!(!due(&config, 4.0, &full, after(5)).logs, "a backlog shares its commits");
+        assert_eq!(next_due(&config, 4.0, &full), Some(after(5) + LOG_PACE));
+        assert!(due(&config, 4.0, &full, after(6)).logs);
+        assert!(due(&config, 4.0, &Waiting { log_full_bytes: BACKLOG_BYTES, ..full }, after(5)).logs);
         assert_eq!(next_due(&config, 1.0, &Waiting::default()), None);
         let promised = Waiting { promised_since: Some(after(6)), ..waiting };
         assert_eq!(next_due(&config, 4.0, &promised), Some(after(6) + PROMISE_WAIT));

@@ -58,7 +58,7 @@ pub(super) struct Draft {
 impl Draft {
     /// The commit of what is due, with `extra`, that frees `squeeze` bytes more than retention asks for.
     pub(super) fn new(w: &Writer, due: Due, extra: &Extra, squeeze: u64, now: Now) -> Self {
-        let mut draft = Self { takes_logs: due.logs || w.logs.blocks.is_empty(), ..Self::default() };
+        let mut draft = Self { takes_logs: due.logs || w.logs.has_no_records(), ..Self::default() };
         if !draft.has_reason(w, due, extra) {
             return Self { is_empty: true, ..Self::default() };
         }
@@ -88,7 +88,7 @@ impl Draft {
         w.running != Running::Keep
             || !(extra.events.is_empty() && extra.state.is_empty() && extra.corrupt.is_empty() && w.events.is_empty())
             || (due.scrapes && w.head.len() > 0)
-            || (due.logs && !(w.logs.blocks.is_empty() && w.logs.positions.is_empty() && w.logs.losses.is_empty()))
+            || (due.logs && !w.logs.is_empty())
             || (due.logs && !w.losses.is_empty())
             || (flush && w.streams.iter().any(|stream| stream.dirty))
     }
@@ -158,18 +158,14 @@ impl Draft {
 
     fn take_logs(&mut self, w: &Writer, now: Now) {
         let at = w.current(StreamKind::Logs);
-        for block in &w.logs.blocks {
-            match blocks::logs(block) {
-                Ok(body) => {
-                    let seq = self.core(w, at).next;
-                    self.core(w, at).next = seq.next();
-                    self.add_block(w, at, seq, 1, body);
-                }
-                Err(_) => {
-                    let count = block.records.len() as u64;
-                    self.lose(StreamKind::Logs, LossReason::Oversize, count, TimeRange::at(now.wall));
-                }
-            }
+        let (bodies, unencoded) = w.logs.bodies(now.mono);
+        for body in bodies {
+            let seq = self.core(w, at).next;
+            self.core(w, at).next = seq.next();
+            self.add_block(w, at, seq, 1, body);
+        }
+        if let Some(loss) = unencoded {
+            self.losses.add(loss);
         }
         self.changes.positions = w.logs.positions.iter().map(|(key, state)| (key.clone(), state.clone())).collect();
         for loss in w.logs.losses.entries() {
@@ -316,7 +312,7 @@ impl Draft {
             w.series.mark_saved(saved);
         }
         if self.takes_logs {
-            std::mem::take(&mut w.logs).keep_promises();
+            w.logs.committed();
         }
         w.events.clear();
         w.losses = Losses::default();

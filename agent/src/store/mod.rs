@@ -32,6 +32,7 @@ mod head;
 mod kept;
 mod ledger;
 mod load;
+mod logbuf;
 mod open;
 mod peek;
 mod read;

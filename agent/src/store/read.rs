@@ -10,7 +10,7 @@ use super::schema;
 use super::streams::Stream;
 use super::writer::Writer;
 use rusqlite::{Connection, OptionalExtension};
-use skerry_chunk::{LogBlock, Unpacker};
+use skerry_chunk::Unpacker;
 use skerry_model::{Labels, LogRecord, LossEntry, LossReason, Sample, SeriesId, StreamKind, TimeRange, UnixMillis};
 use skerry_promql::{Matcher, matches_all};
 use skerry_wire::{MESSAGE_BYTES_MAX, codec};
@@ -73,7 +73,7 @@ pub(super) struct SeriesSnapshot {
 #[derive(Debug)]
 pub(super) struct LogSnapshot {
     blocks: Vec<i64>,
-    records: Vec<LogRecord>,
+    memory: Vec<(Vec<u8>, TimeRange)>,
 }
 
 fn within(range: TimeRange, at: UnixMillis) -> bool {
@@ -104,10 +104,7 @@ impl Writer {
 
     /// What a question for log records needs of the writer.
     pub(super) fn log_snapshot(&self, query: &LogQuery) -> LogSnapshot {
-        let waiting = self.logs.blocks.iter().flat_map(|block: &LogBlock| &block.records);
-        let mut records: Vec<LogRecord> = waiting.filter(|record| hit(record, query)).cloned().collect();
-        records.drain(..records.len().saturating_sub(query.records_max));
-        LogSnapshot { blocks: blocks_within(&self.streams, StreamKind::Logs, query.range), records }
+        LogSnapshot { blocks: blocks_within(&self.streams, StreamKind::Logs, query.range), memory: self.logs.waiting() }
     }
 
     /// Every loss that was ever booked in this database, by stream, reason and source, with what still waits.
@@ -249,14 +246,19 @@ pub(super) fn logs(path: &Path, snapshot: LogSnapshot, query: &LogQuery) -> Resu
     let fail = |source| ReadError::Database { path: path.to_owned(), source };
     let db = schema::open_reader(path).map_err(fail)?;
     // Newest first, until there are enough; turned round at the end.
-    let mut records: Vec<LogRecord> = snapshot.records.into_iter().rev().collect();
+    let read = |bytes: &[u8]| blocks::read_logs(bytes, |labels| matches(labels, &query.matchers));
+    let mut records: Vec<LogRecord> = Vec::new();
+    for (bytes, _) in snapshot.memory.iter().rev() {
+        let block = read(bytes).unwrap_or_default();
+        records.extend(block.into_iter().rev().filter(|record| hit(record, query)));
+    }
     for id in snapshot.blocks.into_iter().rev() {
         if records.len() >= query.records_max {
             break;
         }
-        let read = with_body(&db, id, |bytes| blocks::read_logs(bytes, |labels| matches(labels, &query.matchers)));
-        let Some(read) = read.map_err(fail)? else { continue };
-        match read {
+        let block = with_body(&db, id, read);
+        let Some(block) = block.map_err(fail)? else { continue };
+        match block {
             Ok(block) => records.extend(block.into_iter().rev().filter(|record| hit(record, query))),
             Err(error) => tracing::warn!(block = id, %error, "stored block cannot be read"),
         }

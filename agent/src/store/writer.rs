@@ -8,12 +8,12 @@
 //!   as it was, to be tried again.
 //! - Positions are never committed ahead of the records they cover.
 
-use super::blocks::{self, LINE_BYTES_MAX, LOG_BLOCK_BYTES_MAX};
 use super::commit::{self, Budget, Due, RETRY_AFTER_MAX, RETRY_AFTER_MIN, Waiting};
 use super::config::{Config, Policy};
 use super::draft::{Draft, Extra, Running};
 use super::head::{Head, Pace, Row};
 use super::ledger::Losses;
+use super::logbuf::LogBuffer;
 use super::series::SeriesMap;
 use super::stats::Stats;
 use super::streams::{Stream, Tip};
@@ -21,15 +21,12 @@ use super::transact::{self, Change};
 use super::{schema, wear};
 use crate::data::LogInput;
 use rusqlite::Connection;
-use skerry_chunk::LogBlock;
 use skerry_model::{
     Labels, LossEntry, LossReason, Mono, Sample, Scrape, Seq, SeriesId, StreamKind, TimeRange, UnixMillis,
 };
 use skerry_wire::{Ack, Event};
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
-use tokio::sync::oneshot;
 
 /// Most memory for scrapes that the disk does not take. After that the newest are dropped, into the ledger.
 const HEAD_BYTES_HARD_MAX: usize = 3 << 20;
@@ -66,57 +63,6 @@ pub enum WriteError {
         /// SQLite's word.
         source: rusqlite::Error,
     },
-}
-
-/// Log records that wait for their commit.
-#[derive(Debug, Default)]
-pub(super) struct LogBuffer {
-    /// Blocks to be; only the last is still filled.
-    pub(super) blocks: Vec<LogBlock>,
-    /// Bytes of the last block.
-    tail_bytes: usize,
-    /// Bytes of all.
-    pub(super) bytes: usize,
-    pub(super) positions: BTreeMap<String, Option<Vec<u8>>>,
-    /// Committed with the records: an input that reads again after a crash reports them again.
-    pub(super) losses: Losses,
-    since: Option<Mono>,
-    /// Who is to be told when this is committed.
-    promises: Vec<oneshot::Sender<()>>,
-    promised_since: Option<Mono>,
-}
-
-impl LogBuffer {
-    /// Tells those who wait that all of it is committed.
-    pub(super) fn keep_promises(self) {
-        for promise in self.promises {
-            // Who does not wait any more will send again, and that is theirs to tell apart.
-            let _ = promise.send(());
-        }
-    }
-
-    fn push(&mut self, mut record: skerry_model::LogRecord) {
-        if record.line.len() > LINE_BYTES_MAX {
-            record.line.truncate(LINE_BYTES_MAX);
-            self.losses.add(LossEntry {
-                stream: StreamKind::Logs,
-                reason: LossReason::Oversize,
-                count: Some(1),
-                range: TimeRange::at(record.at),
-                source: record.labels.value("filename").to_owned(),
-            });
-        }
-        let bytes = blocks::record_bytes(&record, self.blocks.last().and_then(|block| block.records.last()));
-        if self.blocks.is_empty() || self.tail_bytes + bytes > LOG_BLOCK_BYTES_MAX {
-            self.blocks.push(LogBlock { records: Vec::new() });
-            self.tail_bytes = 0;
-        }
-        self.tail_bytes += bytes;
-        self.bytes += bytes;
-        if let Some(block) = self.blocks.last_mut() {
-            block.records.push(record);
-        }
-    }
 }
 
 /// The database with all that is in memory around it.
@@ -235,27 +181,14 @@ impl Writer {
     /// Takes what a log input read.
     pub fn append_logs(&mut self, input: LogInput, now: Now) {
         self.stats.log_lines += input.records.len() as u64;
-        if !input.records.is_empty() || !input.losses.is_empty() {
-            self.logs.since.get_or_insert(now.mono);
-        }
-        for record in input.records {
-            self.logs.push(record);
-        }
-        for loss in input.losses {
-            self.logs.losses.add(loss);
-        }
-        if let Some(promise) = input.committed {
-            self.logs.promises.push(promise);
-            self.logs.promised_since.get_or_insert(now.mono);
-        }
-        self.logs.positions.extend(input.positions.into_iter().map(|position| (position.key, position.state)));
+        self.logs.take(input, now.mono);
     }
 
     /// Whether log inputs must wait: their room is full and the policy keeps what is there, or the disk takes
     /// nothing. Their files keep the lines meanwhile.
     #[must_use]
     pub fn logs_wait(&self) -> bool {
-        self.logs_full || (self.retry_at.is_some() && self.logs.bytes as u64 >= self.config.log_bytes.0)
+        self.logs_full || (self.retry_at.is_some() && self.logs.raw_bytes() as u64 >= self.config.log_bytes.0)
     }
 
     /// Takes events and commits them.
@@ -341,7 +274,8 @@ impl Writer {
             scrapes_unacked: self.head.unacked(acked).filter(|row| row.pace == Pace::Round).count(),
             scrape_bytes: self.head.bytes(),
             scrape_since: self.head.unacked(acked).next().map(|row| row.since),
-            log_bytes: self.logs.bytes,
+            log_bytes: self.logs.raw_bytes(),
+            log_full_bytes: self.logs.full_bytes(),
             log_since: self.logs.since.into_iter().chain(self.losses_since).min(),
             promised_since: self.logs.promised_since,
         }
@@ -486,7 +420,7 @@ impl Writer {
         stats.metric_blocks = blocks.clone().count() as u64;
         stats.metric_range = blocks.map(|block| block.range).reduce(TimeRange::cover);
         stats.scrapes_waiting = self.head.len() as u64;
-        stats.log_bytes_waiting = self.logs.bytes as u64;
+        stats.log_bytes_waiting = self.logs.raw_bytes() as u64;
         stats.logs_wait = self.logs_wait();
         stats.commit_factor = self.budget.factor(now.mono);
         stats

@@ -143,7 +143,7 @@ async fn log_inputs_alone_wait_while_their_room_is_full() {
     let dir = tempfile::tempdir().unwrap();
     let keep = |policy| Retention { max_bytes: Bytes::kib(64), max_age: Span::secs(0), policy };
     let config = Config { logs: keep(Policy::Block), log_bytes: Bytes::kib(4), ..Config::default() };
-    let (opened, _) = start(&dir, config);
+    let (opened, clock) = start(&dir, config);
     let store = opened.store;
     let stats = store.stats();
     let mut sent = 0u64;
@@ -154,6 +154,8 @@ async fn log_inputs_alone_wait_while_their_room_is_full() {
     };
     let mut waiting = None;
     while waiting.is_none() {
+        // What comes within a second would share a commit.
+        clock.advance(Duration::from_secs(1));
         let blocked = store.append_logs(input(sent));
         tokio::pin!(blocked);
         tokio::select! {

@@ -120,10 +120,35 @@ fn logs_wait_for_time_or_bytes_and_come_back_equal() {
     rig.log(&[&long, &long], "5");
     assert_eq!(rig.tip(StreamKind::Logs).next, Seq(2));
     rig.log(&[&long], "6");
+    assert_eq!(rig.tip(StreamKind::Logs).next, Seq(2), "what comes within a second shares a commit");
+    rig.pass(1);
     assert_eq!(rig.tip(StreamKind::Logs).next, Seq(3), "256 KiB are enough");
     let mut fleet = Fleet::default();
     fleet.sync(&mut rig);
     assert_eq!(fleet.lines(), ["one", "", "zw\u{f6}lf \u{0}", &long, &long, &long]);
+}
+
+#[test]
+fn a_backlog_is_committed_in_large_pieces_and_memory_does_not_grow_with_it() {
+    let mut rig = Rig::new();
+    let line: String = (0..40_000u32).map(|n| format!("{:x} ", n.wrapping_mul(2_654_435_761))).collect();
+    let lines: Vec<&str> = line.as_bytes().chunks(200).map(|piece| str::from_utf8(piece).unwrap()).collect();
+    let (mut sent, mut commits, mut most) = (0, 0, 0);
+    for n in 0..60 {
+        let before = rig.tip(StreamKind::Logs).next;
+        rig.log(&lines, &n.to_string());
+        sent += lines.len();
+        let now = rig.now;
+        most = most.max(rig.w().stats(now).log_bytes_waiting);
+        commits += usize::from(rig.tip(StreamKind::Logs).next != before);
+    }
+    assert!((2..=20).contains(&commits), "{commits} commits of {} MB", sent * 200 / 1_000_000);
+    assert!(most < 10 << 20, "{most} bytes wait");
+    rig.flush();
+    let mut fleet = Fleet::default();
+    fleet.sync(&mut rig);
+    let expected: Vec<&str> = lines.iter().copied().cycle().take(sent).collect();
+    assert!(fleet.lines() == expected, "every line in its order");
 }
 
 #[test]
