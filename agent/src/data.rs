@@ -4,8 +4,10 @@
 //! shared crates.
 
 use bytes::Bytes;
-use skerry_model::{LogRecord, LossEntry, Observation};
-use tokio::sync::oneshot;
+use skerry_model::{Labels, LogRecord, LossEntry, Observation};
+use skerry_promql::{Matcher, matches_all};
+use std::sync::Arc;
+use tokio::sync::{oneshot, watch};
 
 /// What an input read, with the position that covers it. Records, positions and losses are committed together,
 /// so that after a crash the input resumes exactly behind the last stored record.
@@ -20,6 +22,59 @@ pub struct LogInput {
     /// Told once all of this is committed, for inputs that acknowledge what they took. Dropped unsent where it was not
     /// stored. Whoever waits for it makes the store commit soon, which costs flash.
     pub committed: Option<oneshot::Sender<()>>,
+}
+
+impl LogInput {
+    /// About how much memory it takes, in bytes: texts, and what is around each of them. Labels are shared and count
+    /// nothing, fields belong to one record and do.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        let fields = |record: &LogRecord| -> usize { record.fields.iter().map(|(n, v)| n.len() + v.len() + 32).sum() };
+        let around = size_of::<LogRecord>();
+        let records: usize = self.records.iter().map(|record| around + record.line.len() + fields(record)).sum();
+        let state = |position: &PositionUpdate| position.key.len() + position.state.as_ref().map_or(0, Vec::len) + 64;
+        records + self.positions.iter().map(state).sum::<usize>() + self.losses.len() * 256
+    }
+}
+
+/// Conditions of each budget of log records, and whether its sources have to wait.
+pub type GateList = Vec<(Vec<Matcher>, bool)>;
+
+/// Tells log inputs which of their sources have to wait, because a budget that blocks is full: an input that can wait
+/// asks before it reads from a source, and goes on with the others. What it hands on all the same is taken, within
+/// bounds, and then costs the oldest of that budget.
+#[derive(Debug, Clone)]
+pub struct LogGate(watch::Receiver<Arc<GateList>>);
+
+impl LogGate {
+    /// As `list` says, which is empty while nobody has to wait.
+    #[must_use]
+    pub const fn new(list: watch::Receiver<Arc<GateList>>) -> Self {
+        Self(list)
+    }
+
+    /// One that is always open.
+    #[must_use]
+    pub fn open() -> Self {
+        Self(watch::channel(Arc::default()).1)
+    }
+
+    /// Whether a source has to wait whose records will have these labels. As for the records the first budget that
+    /// matches counts; `level` and `stream` are not known here.
+    #[must_use]
+    pub fn is_closed(&self, labels: &Labels) -> bool {
+        self.0.borrow().iter().find(|(matchers, _)| matches_all(matchers, labels)).is_some_and(|(_, closed)| *closed)
+    }
+
+    /// Returns when a source with these labels may go on.
+    pub async fn opened(&mut self, labels: &Labels) {
+        while self.is_closed(labels) {
+            // The store has ended: whoever hands on to it will notice.
+            if self.0.changed().await.is_err() {
+                return;
+            }
+        }
+    }
 }
 
 /// New position of one input.

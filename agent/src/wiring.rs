@@ -102,6 +102,7 @@ pub async fn run(local: &Local, process: &Process) -> anyhow::Result<Exit> {
     }
     let node = enrolment.as_ref().map_or(&local.node, |enrolment| &enrolment.node).clone();
     let inputs = LogInputs::new(&effective.logs, positions).map_err(|faults| anyhow::anyhow!("logs: {faults:?}"))?;
+    let inputs = inputs.behind(store.log_gate());
     let probes = Probes::new(&effective.probes).map_err(|faults| anyhow::anyhow!("probes: {faults:?}"))?;
     let collector = Collector::new(&effective.collect, local.roots.clone(), clock.clone())
         .map_err(|faults| anyhow::anyhow!("collect: {faults:?}"))?;
@@ -189,7 +190,7 @@ pub async fn run(local: &Local, process: &Process) -> anyhow::Result<Exit> {
     let queries = Queries::new(store.clone(), vitals.clone(), about);
     tasks.spawn_fallible("api", api::run(local_http, vitals.clone(), queries.clone(), pushes, shipping.clone()));
 
-    let rules = store::OnAlert::among(&effective.store.ship);
+    let rules = store::OnAlert::among(&effective.store.ship, &effective.store.log_ship);
     let on_alert = OnAlertTask { rules, queries: queries.clone(), store: store.clone(), clock: clock.clone() };
     intake_tasks.spawn("on-alert", on_alert.run(intake.clone()));
 

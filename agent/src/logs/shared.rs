@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::generation::Round;
 use super::position::Ident;
 use super::stats::LogStats;
+use crate::data::LogGate;
 
 /// What the trails share.
 #[derive(Debug)]
@@ -21,6 +22,8 @@ pub(super) struct Shared {
     pub(super) poll_ms: u64,
     pub(super) retry_ms: u64,
     pub(super) next_id: u64,
+    /// Which trails wait.
+    pub(super) gate: LogGate,
 }
 
 impl Shared {

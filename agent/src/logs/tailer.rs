@@ -22,7 +22,7 @@ use super::scan::{self, Scan};
 use super::shared::Shared;
 use super::stats::LogStats;
 use super::trail::{Advance, FirstLook, FolderGone, NewTrail, Trail};
-use crate::data::{LogInput, PositionUpdate};
+use crate::data::{LogGate, LogInput, PositionUpdate};
 
 /// Most trails; further paths wait.
 const TRAILS_MAX: usize = 4096;
@@ -81,6 +81,7 @@ impl Tailer {
             poll_ms: config.poll_ms,
             retry_ms: config.rescan_ms,
             next_id: 0,
+            gate: LogGate::open(),
         };
         Self {
             config,
@@ -97,6 +98,10 @@ impl Tailer {
             containers_listed: false,
             reported: BTreeSet::new(),
         }
+    }
+
+    pub(super) fn set_gate(&mut self, gate: LogGate) {
+        self.shared.gate = gate;
     }
 
     /// Takes the containers that there are now; those that are no longer listed are read to their end.

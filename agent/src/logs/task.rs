@@ -10,7 +10,7 @@ use super::config::{Checked, Config};
 use super::stats::LogStats;
 use super::tailer::Tailer;
 use crate::clock::Clock;
-use crate::data::LogInput;
+use crate::data::{LogGate, LogInput};
 
 /// Why the log inputs ended by themselves.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +42,13 @@ impl LogInputs {
         let stats = Arc::new(LogStats::default());
         let poll = Duration::from_millis(config.poll_ms);
         Ok(Self { tailer: Tailer::new(config, saved, stats.clone()), stats, poll })
+    }
+
+    /// Makes the sources wait that the gate says.
+    #[must_use]
+    pub fn behind(mut self, gate: LogGate) -> Self {
+        self.tailer.set_gate(gate);
+        self
     }
 
     /// The counters, which may be read while the inputs run.

@@ -187,9 +187,11 @@ impl Trail {
         } else if !self.unread {
             return Advance::Idle;
         }
-        self.unread = self.read(shared) == Advance::More || self.finish(shared) == Advance::More;
+        // One that has to wait is looked at, so that no rotation is missed, and read when there is room.
+        let is_closed = shared.gate.is_closed(&self.origin.labels);
+        self.unread = is_closed || self.read(shared) == Advance::More || self.finish(shared) == Advance::More;
         self.in_batch |= batch != (shared.round.batch.records.len(), shared.round.batch.losses.len());
-        if self.unread { Advance::More } else { Advance::Idle }
+        if self.unread && !is_closed { Advance::More } else { Advance::Idle }
     }
 
     /// Reads the generations from the oldest on. A read error of one does not keep the others from being read.

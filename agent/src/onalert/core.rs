@@ -10,27 +10,34 @@ pub(super) struct Watch {
     alert: Option<UnixMillis>,
     /// Up to when samples are released.
     through: UnixMillis,
+    /// How long after its time something may come.
+    late_ms: i64,
+    /// Where the time around this alert began.
+    from: UnixMillis,
 }
 
 impl Watch {
-    pub(super) const fn new(around_ms: i64) -> Self {
-        Self { around_ms, alert: None, through: UnixMillis(i64::MIN) }
+    /// `late_ms` says by how much what is released may come later than its own time; the last such stretch is then
+    /// released with every look, and for as long after the time around an alert.
+    pub(super) const fn new(around_ms: i64, late_ms: i64) -> Self {
+        Self { around_ms, alert: None, through: UnixMillis(i64::MIN), late_ms, from: UnixMillis(i64::MIN) }
     }
 
     /// Looks at `now`; what is to be released, both ends included.
     pub(super) fn look(&mut self, is_alert: bool, now: UnixMillis) -> Option<TimeRange> {
-        if is_alert {
-            self.alert = Some(now);
+        if is_alert && self.alert.replace(now).is_none() {
+            self.from = UnixMillis(now.0.saturating_sub(self.around_ms));
         }
         let alert = self.alert?;
         let until = UnixMillis(alert.0.saturating_add(self.around_ms));
         // A clock that was set back begins anew.
         if now < self.through {
             self.through = UnixMillis(i64::MIN);
+            self.from = UnixMillis(alert.0.saturating_sub(self.around_ms));
         }
-        let from = UnixMillis(self.through.0.saturating_add(1).max(alert.0.saturating_sub(self.around_ms)));
+        let from = UnixMillis(self.through.0.saturating_add(1).saturating_sub(self.late_ms).max(self.from.0));
         let to = now.min(until);
-        if now > until {
+        if now.0 > until.0.saturating_add(self.late_ms) {
             self.alert = None;
         }
         if from > to {
@@ -47,7 +54,7 @@ mod tests {
 
     #[test]
     fn the_time_around_an_alert_is_released_once() {
-        let mut watch = Watch::new(300_000);
+        let mut watch = Watch::new(300_000, 0);
         let mut look = |is_alert, at_s: i64| {
             let range = watch.look(is_alert, UnixMillis(at_s * 1000));
             range.map(|range| (range.from.0, range.to.0))
@@ -60,5 +67,21 @@ mod tests {
         assert_eq!(look(false, 1365), None);
         assert_eq!(look(true, 1380), Some((1_330_001, 1_380_000)), "nothing twice");
         assert_eq!(look(true, 500), Some((200_000, 500_000)), "a clock that was set back");
+    }
+
+    #[test]
+    fn what_comes_late_is_released_too() {
+        let mut watch = Watch::new(300_000, 60_000);
+        let mut look = |is_alert, at_s: i64| {
+            let range = watch.look(is_alert, UnixMillis(at_s * 1000));
+            range.map(|range| (range.from.0, range.to.0))
+        };
+        assert_eq!(look(true, 1000), Some((700_000, 1_000_000)));
+        assert_eq!(look(false, 1015), Some((940_001, 1_015_000)));
+        assert_eq!(look(false, 1300), Some((955_001, 1_300_000)));
+        assert_eq!(look(false, 1330), Some((1_240_001, 1_300_000)), "what was written in time and came late");
+        assert_eq!(look(false, 1361), Some((1_240_001, 1_300_000)));
+        assert_eq!(look(false, 1376), None);
+        assert_eq!(look(true, 1390), Some((1_240_001, 1_390_000)));
     }
 }

@@ -1,14 +1,15 @@
-//! The ship policy `on-alert`: samples stay on the node until there is an alert, and then those around it go out.
+//! The ship policy `on-alert`: samples and log records stay on the node until there is an alert, and then those around it
+//! go out.
 //!
 //! A rule's expression is evaluated over what the node keeps, so it needs no link. While it gives anything, and for as
-//! long afterwards as the rule says, the samples that came since the last look are released; at its first moment those
-//! before it too.
+//! long afterwards as the rule says, what came since the last look is released; at its first moment what was before it
+//! too.
 
 mod core;
 
 use crate::clock::Clock;
 use crate::query::Queries;
-use crate::store::{OnAlert, ReadError, Store};
+use crate::store::{Held, LoadError, OnAlert, ReadError, ReleaseError, Store};
 use core::Watch;
 use skerry_model::Labels;
 use skerry_promapi::{Found, Refusal};
@@ -19,6 +20,8 @@ use tokio_util::sync::CancellationToken;
 
 /// Time between two looks.
 const LOOK_EVERY: Duration = Duration::from_secs(15);
+/// How long after its time a log record may come.
+const LATE_MS: i64 = 60_000;
 
 /// The task's ends.
 pub struct OnAlertTask {
@@ -39,7 +42,9 @@ impl OnAlertTask {
         let mut watches: Vec<(OnAlert, Watch)> = rules
             .into_iter()
             .map(|rule| {
-                let watch = Watch::new(rule.around_ms);
+                // Log records have the times that their programs gave them, and wait to be read.
+                let late_ms = if matches!(rule.held, Held::Records(_)) { LATE_MS } else { 0 };
+                let watch = Watch::new(rule.around_ms, late_ms);
                 (rule, watch)
             })
             .collect();
@@ -56,11 +61,13 @@ impl OnAlertTask {
                     tracing::warn!(when = rule.when, error = error.text, "a ship policy's expression has no answer");
                 }
                 let Some(range) = watch.look(is_alert.unwrap_or(false), clock.wall()) else { continue };
-                match store.release(rule.rule, range).await {
+                match store.release(rule.held, range).await {
                     Ok(0) => {}
-                    Ok(samples) => tracing::info!(when = rule.when, samples, "samples around an alert are shipped"),
-                    Err(ReadError::Closed) => return,
-                    Err(error) => tracing::warn!(when = rule.when, %error, "samples around an alert stay on the node"),
+                    Ok(count) => {
+                        tracing::info!(when = rule.when, count, held = ?rule.held, "what is around an alert is shipped")
+                    }
+                    Err(ReleaseError::Samples(ReadError::Closed) | ReleaseError::Records(LoadError::Closed)) => return,
+                    Err(error) => tracing::warn!(when = rule.when, %error, "what is around an alert stays on the node"),
                 }
             }
         }

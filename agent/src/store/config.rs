@@ -1,5 +1,6 @@
 //! What an operator may set about the store, with its bounds.
 
+use super::lanes::{self, LogBudget, LogRule};
 use super::ship::{Rule, Splitter};
 use serde::{Deserialize, Serialize};
 use skerry_model::{Bytes, Span};
@@ -40,6 +41,22 @@ pub const REFERENCE: &[(&str, &str, &str)] = &[
         "Room for samples that ship policies keep here, in agent-kept.db beside the database.",
     ),
     ("store.kept.max_age", "30d", "How long they are kept; 0s: as long as there is room."),
+    (
+        "store.log_ship",
+        "[]",
+        "Ship policies of log records, first match decides: a list of match (a selector such as {container=\"web\"}, on the labels of the source, stream and level; {} or absent: every record), policy (all, level, sample, keep, on-alert), for level at_least (error where it is absent), for sample one_of (one of how many is shipped; 10), for on-alert when and around as in store.ship. What is not shipped is kept here and can be searched here. What no rule matches is shipped.",
+    ),
+    (
+        "store.log_kept.max_bytes",
+        "64MiB",
+        "Room for log records that ship policies keep here, within store.logs.max_bytes. When it is full the oldest go, into the loss ledger.",
+    ),
+    ("store.log_kept.max_age", "30d", "How long they are kept; 0s: as long as there is room."),
+    (
+        "store.log_budgets",
+        "[]",
+        "Room of single sources within store.logs.max_bytes, first match decides: a list of match (as in store.log_ship), max_bytes, and policy (drop-oldest; or block: the source waits where it can, others go on, and its records are not pushed out by others).",
+    ),
     ("store.events.max_bytes", "8MiB", "Room for events: alerts, config outcomes, the loss ledger."),
     ("store.events.max_age", "90d", "As store.metrics.max_age, for events."),
     (
@@ -105,6 +122,12 @@ pub struct Config {
     pub ship: Vec<Rule>,
     /// Samples that ship policies keep here; in a file of their own, beside [`Self::max_bytes`].
     pub kept: Retention,
+    /// Ship policies of log records, in order.
+    pub log_ship: Vec<LogRule>,
+    /// Log records that ship policies keep here, within the room of [`Self::logs`].
+    pub log_kept: Retention,
+    /// Room of single sources of log records, in order.
+    pub log_budgets: Vec<LogBudget>,
     /// Bytes per day that may be written; zero for no limit.
     pub write_budget: Bytes,
     /// Scrapes per commit while they are acknowledged.
@@ -130,6 +153,9 @@ impl Default for Config {
             events: keep(8, days(90)),
             ship: Vec::new(),
             kept: keep(64, days(30)),
+            log_ship: Vec::new(),
+            log_kept: keep(64, days(30)),
+            log_budgets: Vec::new(),
             write_budget: Bytes::mib(64),
             scrapes_online: 20,
             scrapes_offline: 4,
@@ -177,7 +203,7 @@ impl Config {
                 Bytes(sum)
             ),
         );
-        for (name, keep) in streams.into_iter().chain([("kept", &self.kept)]) {
+        for (name, keep) in streams.into_iter().chain([("kept", &self.kept), ("log_kept", &self.log_kept)]) {
             demand(
                 keep.max_bytes >= Bytes::kib(64),
                 format!("store.{name}.max_bytes: {} is too small, at least 64KiB is expected", keep.max_bytes),
@@ -190,6 +216,19 @@ impl Config {
         if let Err(problem) = Splitter::new(&self.ship) {
             demand(false, format!("store.ship: {problem}"));
         }
+        if let Err(found) = lanes::check(&self.log_ship, &self.log_budgets) {
+            found.into_iter().for_each(|(key, problem)| demand(false, format!("store.{key}: {problem}")));
+        }
+        let waiting = self.log_budgets.iter().filter(|budget| budget.policy == Policy::Block);
+        let sum = waiting.fold(0u64, |sum, budget| sum.saturating_add(budget.max_bytes.0));
+        demand(
+            sum <= self.logs.max_bytes.0,
+            format!(
+                "store.log_budgets: those that block may take {} together, more than store.logs.max_bytes ({})",
+                Bytes(sum),
+                self.logs.max_bytes
+            ),
+        );
         demand(
             self.write_budget.0 == 0 || self.write_budget >= Bytes::mib(1),
             format!("store.write_budget: {} is too small, 0B or at least 1MiB a day is expected", self.write_budget),
@@ -236,7 +275,11 @@ mod tests {
             keys += 1;
         }
         let leaves = json.as_object().unwrap().values().map(|v| v.as_object().map_or(1, |o| o.len())).sum::<usize>();
-        assert_eq!(keys, leaves - 2, "every key but events.policy and kept.policy stands in the reference");
+        assert_eq!(
+            keys,
+            leaves - 3,
+            "every key but events.policy, kept.policy and log_kept.policy stands in the reference"
+        );
     }
 
     #[test]

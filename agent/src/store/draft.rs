@@ -2,10 +2,11 @@
 //!
 //! A draft is made from the writer's state without changing it, written in one transaction, and only then applied.
 
+use super::age;
 use super::blocks::{self, Body};
 use super::commit::Due;
-use super::config::Policy;
 use super::head::{self, Row};
+use super::lanes::{Lane, Move};
 use super::ledger::Losses;
 use super::retention::{self, Victim};
 use super::streams::{BlockMeta, Core, GoneRange, Stream};
@@ -36,6 +37,8 @@ pub(super) struct Extra {
     pub(super) state: Vec<Change>,
     /// Blocks that cannot be read.
     pub(super) corrupt: Vec<Victim>,
+    /// Log records that stayed here and are shipped now.
+    pub(super) moves: Vec<Move>,
 }
 
 /// A commit in the making.
@@ -45,6 +48,8 @@ pub(super) struct Draft {
     cores: BTreeMap<usize, Core>,
     victims: Vec<(Victim, LossReason)>,
     blocks: Vec<(usize, BlockMeta)>,
+    /// Blocks that move, and what is left of them where they were.
+    moved: Vec<(BlockMeta, Option<BlockMeta>)>,
     losses: Losses,
     forgotten: Vec<usize>,
     head_through: Option<Seq>,
@@ -69,6 +74,7 @@ impl Draft {
         if draft.takes_logs {
             draft.take_logs(w, now);
         }
+        draft.take_moves(w, extra);
         draft.evict(w, extra, squeeze, now);
         draft.take_events(w, extra, now);
         draft.changes.state.clone_from(&extra.state);
@@ -76,6 +82,9 @@ impl Draft {
             Running::Keep => {}
             Running::Set(at) => draft.changes.own.push((RUNNING.into(), Some(at.0.to_le_bytes().to_vec()))),
             Running::Clear => draft.changes.own.push((RUNNING.into(), None)),
+        }
+        if w.age.is_due() || w.running == Running::Clear {
+            draft.changes.own.push((age::KEY.into(), Some(w.age.encode())));
         }
         draft.store_streams(w);
         draft.retire_series(w);
@@ -87,6 +96,7 @@ impl Draft {
         let flush = due == Due::ALL;
         w.running != Running::Keep
             || !(extra.events.is_empty() && extra.state.is_empty() && extra.corrupt.is_empty() && w.events.is_empty())
+            || !extra.moves.is_empty()
             || (due.scrapes && w.head.len() > 0)
             || (due.logs && !w.logs.is_empty())
             || (due.logs && !w.losses.is_empty())
@@ -113,9 +123,15 @@ impl Draft {
     }
 
     fn add_block(&mut self, w: &Writer, at: usize, first: Seq, rows: usize, body: Body) {
+        let id = w.next_block + self.blocks.len() as i64;
+        let meta = self.put_block(w, at, id, first, rows, body);
+        self.blocks.push((at, meta));
+    }
+
+    fn put_block(&mut self, w: &Writer, at: usize, id: i64, first: Seq, rows: usize, body: Body) -> BlockMeta {
         let stream = &w.streams[at];
         let meta = BlockMeta {
-            id: w.next_block + self.blocks.len() as i64,
+            id,
             first,
             rows: u32::try_from(rows).unwrap_or(u32::MAX),
             records: body.records,
@@ -123,8 +139,26 @@ impl Draft {
             range: body.range,
             high: body.high,
         };
-        self.blocks.push((at, meta));
         self.changes.blocks.push(BlockRow { kind: stream.kind, epoch: stream.epoch, meta, body: body.bytes });
+        meta
+    }
+
+    /// Adds a block of log records, which has one number.
+    fn add_logs(&mut self, w: &Writer, at: usize, body: Body) {
+        let seq = self.core(w, at).next;
+        self.core(w, at).next = seq.next();
+        self.add_block(w, at, seq, 1, body);
+    }
+
+    fn take_moves(&mut self, w: &Writer, extra: &Extra) {
+        let (shipped, kept) = (w.current(StreamKind::Logs), w.kept_stream());
+        for Move { block, shipped: body, stays } in &extra.moves {
+            self.changes.deleted.push(block.id);
+            self.add_logs(w, shipped, body.clone());
+            // Under its old name, so that it keeps its age among the others.
+            let left = stays.clone().map(|body| self.put_block(w, kept, block.id, block.first, 1, body));
+            self.moved.push((*block, left));
+        }
     }
 
     fn lose(&mut self, stream: StreamKind, reason: LossReason, count: u64, range: TimeRange) {
@@ -157,14 +191,13 @@ impl Draft {
     }
 
     fn take_logs(&mut self, w: &Writer, now: Now) {
-        let at = w.current(StreamKind::Logs);
+        let (shipped, kept) = (w.current(StreamKind::Logs), w.kept_stream());
         let (bodies, unencoded) = w.logs.bodies(now.mono);
-        for body in bodies {
-            let seq = self.core(w, at).next;
-            self.core(w, at).next = seq.next();
-            self.add_block(w, at, seq, 1, body);
+        for (lane, body) in bodies {
+            let at = if lane.is_kept { kept } else { shipped };
+            self.add_logs(w, at, Body { high: lane.column(), ..body });
         }
-        if let Some(loss) = unencoded {
+        for loss in unencoded {
             self.losses.add(loss);
         }
         self.changes.positions = w.logs.positions.iter().map(|(key, state)| (key.clone(), state.clone())).collect();
@@ -179,30 +212,47 @@ impl Draft {
             let ours = self.blocks.iter().filter(|(at, _)| w.streams[*at].kind == kind);
             ours.map(|(_, meta)| meta.room()).sum()
         };
-        let keeps = [
-            (StreamKind::Metrics, &w.config.metrics),
-            (StreamKind::Logs, &w.config.logs),
-            (StreamKind::Events, &w.config.events),
-        ];
+        let keeps = [(StreamKind::Metrics, &w.config.metrics), (StreamKind::Events, &w.config.events)];
+        let (age_now, room) = (w.age.now(now.wall), w.log_room());
+        let mut named: BTreeSet<i64> = self.moved.iter().map(|(block, _)| block.id).collect();
+        let logs = self.blocks.iter().filter(|(at, _)| w.streams[*at].kind == StreamKind::Logs);
+        let logs: Vec<(Lane, u64)> = logs.map(|(at, meta)| (w.streams[*at].lane(meta), meta.room())).collect();
         let mut planned: Vec<(Victim, LossReason)> = keeps
             .into_iter()
-            .flat_map(|(kind, keep)| retention::plan(&w.streams, kind, keep, incoming(kind), now.wall))
+            .flat_map(|(kind, keep)| retention::plan(&w.streams, kind, keep, incoming(kind), age_now))
+            .chain(room.plan(&w.streams, &logs, &named, age_now))
             .map(|victim| (victim, LossReason::Retention))
             .collect();
         if squeeze > 0 {
-            let blocking = |kind| kind == StreamKind::Logs && w.config.logs.policy == Policy::Block;
+            let blocking = |stream: &Stream, block: &BlockMeta| {
+                stream.kind == StreamKind::Logs && room.is_promised(stream.lane(block))
+            };
             let forced = retention::emergency(&w.streams, squeeze, blocking);
             let freed: u64 = forced.iter().map(|victim| victim.block.room()).sum();
             self.evicts_all = freed < squeeze;
             planned.extend(forced.into_iter().map(|victim| (victim, LossReason::DiskFull)));
         }
-        let mut named: BTreeSet<i64> = self.victims.iter().map(|(victim, _)| victim.block.id).collect();
+        named.extend(self.victims.iter().map(|(victim, _)| victim.block.id));
         planned.retain(|(victim, _)| named.insert(victim.block.id));
         self.victims.extend(planned);
         for (victim, reason) in self.victims.clone() {
             self.changes.deleted.push(victim.block.id);
-            self.give_up(w, victim, reason);
+            if w.streams[victim.stream].is_kept() {
+                // What has stayed for as long as it was to be kept is no loss.
+                if reason == LossReason::Corrupt || !room.is_past(&victim.block, age_now) {
+                    self.give_up_kept(&victim.block, reason);
+                }
+            } else {
+                self.give_up(w, victim, reason);
+            }
         }
+    }
+
+    fn give_up_kept(&mut self, block: &BlockMeta, reason: LossReason) {
+        let count = u64::from(block.records);
+        self.lost_records += count;
+        let (stream, source) = (StreamKind::Logs, "kept".into());
+        self.losses.add(LossEntry { stream, reason, count: Some(count), range: block.range, source });
     }
 
     /// Books what of a block the fleet does not have.
@@ -298,13 +348,18 @@ impl Draft {
             w.streams[victim.stream].remove(victim.block.id);
             w.stats.evicted(*reason, &victim.block);
         }
+        let kept = w.kept_stream();
+        for (block, left) in self.moved {
+            w.streams[kept].remove(block.id);
+            left.into_iter().for_each(|left| w.streams[kept].add(left));
+        }
         for (at, meta) in self.blocks {
             w.streams[at].add(meta);
         }
         for at in self.forgotten {
             w.streams[at].forgotten = true;
         }
-        w.streams.retain(|stream| !stream.forgotten || !stream.blocks.is_empty());
+        w.streams.retain(|stream| !stream.forgotten || !stream.blocks.is_empty() || stream.is_kept());
         if let Some(through) = self.head_through {
             w.head.committed(through);
         }
@@ -317,6 +372,9 @@ impl Draft {
         w.events.clear();
         w.losses = Losses::default();
         w.losses_since = None;
+        if w.age.is_due() {
+            w.age.stored();
+        }
         w.running = Running::Keep;
         w.retired = w.series.retire();
         w.stats.last_commit = Some(now.wall);

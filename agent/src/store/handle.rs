@@ -6,6 +6,7 @@
 use super::config::Config;
 use super::head::Pace;
 use super::kept::Kept;
+use super::lanes::{Released, Tag};
 use super::load::{LoadError, LoadRequest};
 use super::open::OpenError;
 use super::read::{self, LogQuery, LogSnapshot, ReadError, SeriesQuery, SeriesSnapshot};
@@ -14,7 +15,7 @@ use super::streams::Tip;
 use super::transact::Change;
 use super::writer::{Now, WriteError, Writer};
 use crate::clock::Clock;
-use crate::data::LogInput;
+use crate::data::{GateList, LogGate, LogInput};
 use skerry_model::{
     Epoch, Labels, LogRecord, LossEntry, Sample, Scrape, Seq, SeriesId, StreamKind, TimeRange, UnixMillis,
 };
@@ -25,12 +26,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use tokio::runtime::Runtime;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
 /// Commands that wait for the thread at most.
 const COMMANDS_MAX: usize = 32;
-/// Log inputs that wait for the thread at most, of up to 256 KiB each.
+/// Log inputs that wait for the thread at most.
 const LOG_INPUTS_MAX: usize = 2;
+/// Memory of log inputs that wait for the thread at most, in KiB, however many records they are. A larger one waits
+/// alone.
+pub(super) const LOG_KIB_WAITING_MAX: u32 = 1024;
 
 /// The store's thread has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -79,7 +83,9 @@ pub struct Opened {
 #[derive(Debug, Clone)]
 pub struct Store {
     commands: mpsc::Sender<Command>,
-    logs: mpsc::Sender<LogInput>,
+    logs: mpsc::Sender<Waiting>,
+    log_room: Arc<Semaphore>,
+    gate: LogGate,
     tips: watch::Receiver<Arc<Vec<Tip>>>,
     stats: watch::Receiver<Arc<Stats>>,
     path: Arc<Path>,
@@ -87,6 +93,8 @@ pub struct Store {
 }
 
 type Reply<T> = oneshot::Sender<T>;
+/// A log input with the room that it takes in the queue.
+type Waiting = (LogInput, OwnedSemaphorePermit);
 
 #[derive(Debug)]
 enum Command {
@@ -100,6 +108,7 @@ enum Command {
     Newest(Reply<Vec<(Labels, Sample)>>),
     Series(SeriesQuery, Reply<SeriesSnapshot>),
     Logs(LogQuery, Reply<LogSnapshot>),
+    Release(Tag, TimeRange, Reply<Result<Released, LoadError>>),
     Ledger(Reply<rusqlite::Result<Vec<LossEntry>>>),
     Flush(Reply<Result<(), WriteError>>),
     Close(Reply<Result<(), WriteError>>),
@@ -118,10 +127,14 @@ pub fn open(path: &Path, config: Config, clock: Clock, random: impl FnMut() -> u
     let (logs, log_queue) = mpsc::channel(LOG_INPUTS_MAX);
     let (tips_out, tips) = watch::channel(Arc::new(writer.tips()));
     let (stats_out, stats) = watch::channel(Arc::new(writer.stats(moment(&clock))));
-    let shell = Shell { clock, commands: command_queue, logs: log_queue, tips: tips_out, stats: stats_out };
+    let (gate_out, gate) = watch::channel(Arc::default());
+    let shell =
+        Shell { clock, commands: command_queue, logs: log_queue, gate: gate_out, tips: tips_out, stats: stats_out };
     let run = move || shell.run(writer, &runtime);
     let thread = std::thread::Builder::new().name("store".into()).spawn(run).map_err(unstarted)?;
-    let store = Store { commands, logs, tips, stats, path: path.into(), kept: None };
+    let log_room = Arc::new(Semaphore::new(LOG_KIB_WAITING_MAX as usize));
+    let store =
+        Store { commands, logs, log_room, gate: LogGate::new(gate), tips, stats, path: path.into(), kept: None };
     Ok(Opened { store, thread, positions: restored.positions, clean: restored.clean, replaced: restored.replaced })
 }
 
@@ -171,7 +184,33 @@ impl Store {
     /// # Errors
     /// [`Closed`]: the positions are not stored either, so the lines are read again at the next start.
     pub async fn append_logs(&self, input: LogInput) -> Result<(), Closed> {
-        self.logs.send(input).await.map_err(|_| Closed)
+        let kib = u32::try_from(input.memory_bytes().div_ceil(1024)).unwrap_or(u32::MAX);
+        let room = self.log_room.clone().acquire_many_owned(kib.clamp(1, LOG_KIB_WAITING_MAX)).await;
+        self.logs.send((input, room.map_err(|_| Closed)?)).await.map_err(|_| Closed)
+    }
+
+    /// Tells which sources of log records have to wait.
+    #[must_use]
+    pub fn log_gate(&self) -> LogGate {
+        self.gate.clone()
+    }
+
+    /// Ships what an `on-alert` rule of log records holds back of a time; says how many records. What was shipped
+    /// before is not shipped again.
+    ///
+    /// # Errors
+    /// [`LoadError`]: part of it may have been shipped.
+    pub(super) async fn release_records(&self, rule: Tag, range: TimeRange) -> Result<u64, LoadError> {
+        let mut records = 0;
+        loop {
+            // One transaction at a time, so that others come in between.
+            let released = self.ask(|reply| Command::Release(rule, range, reply)).await;
+            let released = released.map_err(|Closed| LoadError::Closed)??;
+            records += released.records;
+            if !released.more {
+                return Ok(records);
+            }
+        }
     }
 
     /// Stores events; returns when they are committed.
@@ -349,14 +388,15 @@ async fn blocking<T: Send + 'static>(
 struct Shell {
     clock: Clock,
     commands: mpsc::Receiver<Command>,
-    logs: mpsc::Receiver<LogInput>,
+    logs: mpsc::Receiver<Waiting>,
+    gate: watch::Sender<Arc<GateList>>,
     tips: watch::Sender<Arc<Vec<Tip>>>,
     stats: watch::Sender<Arc<Stats>>,
 }
 
 enum Next {
     Command(Option<Command>),
-    Logs(Option<LogInput>),
+    Logs(Option<Waiting>),
     Timer,
 }
 
@@ -372,7 +412,7 @@ impl Shell {
                 Next::Command(Some(Command::Close(reply))) => break Some(reply),
                 Next::Command(Some(command)) => self.serve(&mut writer, command),
                 Next::Command(None) => break None,
-                Next::Logs(Some(input)) => writer.append_logs(input, moment(&self.clock)),
+                Next::Logs(Some((input, _room))) => writer.append_logs(input, moment(&self.clock)),
                 Next::Logs(None) | Next::Timer => {}
             }
             writer.tick(moment(&self.clock));
@@ -428,6 +468,7 @@ impl Shell {
             Command::State(key, reply) => drop(reply.send(writer.state(&key))),
             Command::Newest(reply) => drop(reply.send(writer.newest())),
             Command::Series(query, reply) => drop(reply.send(writer.series_snapshot(&query))),
+            Command::Release(rule, range, reply) => drop(reply.send(writer.release(rule, range, now))),
             Command::Logs(query, reply) => drop(reply.send(writer.log_snapshot(&query))),
             Command::Ledger(reply) => drop(reply.send(writer.ledger())),
             Command::Flush(reply) | Command::Close(reply) => {
@@ -439,7 +480,7 @@ impl Shell {
 
     fn drain_logs(&mut self, writer: &mut Writer) {
         while !writer.logs_wait()
-            && let Ok(input) = self.logs.try_recv()
+            && let Ok((input, _room)) = self.logs.try_recv()
         {
             writer.append_logs(input, moment(&self.clock));
             writer.tick(moment(&self.clock));
@@ -455,6 +496,17 @@ impl Shell {
             }
             changed
         });
+        if !writer.budgets_closed().is_empty() {
+            self.gate.send_if_modified(|known| {
+                let flags = |list: &GateList| list.iter().map(|(_, closed)| *closed).collect::<Vec<_>>();
+                let list = writer.log_gate();
+                let changed = flags(known) != flags(&list);
+                if changed {
+                    *known = Arc::new(list);
+                }
+                changed
+            });
+        }
         let stats = writer.stats(moment(&self.clock));
         self.stats.send_if_modified(|known| {
             let failed = |stats: &Stats| stats.last_error.is_some();

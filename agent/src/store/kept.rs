@@ -3,9 +3,10 @@
 use super::config::{Config, Policy, Retention};
 use super::handle::{self, Closed, CommitError, Opened, Store};
 use super::head::Pace;
+use super::load::LoadError;
 use super::open::OpenError;
 use super::read::{ReadError, SeriesQuery};
-use super::ship::{Parted, Splitter};
+use super::ship::{Held, Parted, Splitter};
 use crate::clock::Clock;
 use skerry_model::{Bytes, LossEntry, LossReason, Scrape, Seq, Span, StreamKind, TimeRange, UnixMillis};
 use skerry_wire::{Ack, SeqSet};
@@ -40,8 +41,11 @@ fn settings(config: &Config) -> Config {
         max_bytes: Bytes(config.kept.max_bytes.0.saturating_add(4 << 20)),
         metrics: config.kept.clone(),
         logs: small.clone(),
-        events: small,
+        events: small.clone(),
+        log_kept: small,
         ship: Vec::new(),
+        log_ship: Vec::new(),
+        log_budgets: Vec::new(),
         ..config.clone()
     }
 }
@@ -85,13 +89,31 @@ impl Store {
     }
 }
 
+/// Why what an `on-alert` rule holds back is not shipped, or not all of it.
+#[derive(Debug, thiserror::Error)]
+pub enum ReleaseError {
+    /// Samples could not be read.
+    #[error(transparent)]
+    Samples(#[from] ReadError),
+    /// Log records could not be moved.
+    #[error(transparent)]
+    Records(#[from] LoadError),
+}
+
 impl Store {
-    /// Ships what an `on-alert` rule keeps here of a time; says how many samples. Where they were shipped before, the
-    /// centre has the same samples at the same times.
+    /// Ships what an `on-alert` rule keeps here of a time; says how many samples or log records.
     ///
     /// # Errors
-    /// [`ReadError`], also where it would be more than a node reads at once.
-    pub async fn release(&self, rule: usize, range: TimeRange) -> Result<usize, ReadError> {
+    /// [`ReleaseError`], also where it would be more samples than a node reads at once.
+    pub async fn release(&self, held: Held, range: TimeRange) -> Result<u64, ReleaseError> {
+        match held {
+            Held::Samples(rule) => Ok(self.release_samples(rule, range).await? as u64),
+            Held::Records(rule) => Ok(self.release_records(rule, range).await?),
+        }
+    }
+
+    /// Where they were shipped before, the centre has the same samples at the same times.
+    async fn release_samples(&self, rule: usize, range: TimeRange) -> Result<usize, ReadError> {
         let Some(kept) = self.kept() else { return Ok(0) };
         let split = || kept.splitter.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(matchers) = split().matchers(rule) else { return Ok(0) };

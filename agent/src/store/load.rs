@@ -48,7 +48,7 @@ pub struct LoadRequest {
     pub bytes_max: usize,
 }
 
-enum Read {
+pub(super) enum Read {
     Body(Vec<u8>),
     Unreadable,
 }
@@ -99,7 +99,7 @@ impl Writer {
         }
     }
 
-    fn body(&self, block: &BlockMeta) -> rusqlite::Result<Read> {
+    pub(super) fn body(&self, block: &BlockMeta) -> rusqlite::Result<Read> {
         let mut statement = self.db.prepare_cached("SELECT body, crc FROM block WHERE id = ?1")?;
         let found = statement.query_row([block.id], |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, u32>(1)?)));
         match found.optional() {
@@ -190,7 +190,7 @@ impl Writer {
         Ok(entries)
     }
 
-    fn book_unreadable(&mut self, stream: usize, block: BlockMeta, now: Now) -> Result<(), WriteError> {
+    pub(super) fn book_unreadable(&mut self, stream: usize, block: BlockMeta, now: Now) -> Result<(), WriteError> {
         let corrupt = vec![Victim { stream, block }];
         self.commit(Due::default(), Extra { corrupt, ..Extra::default() }, now)
     }

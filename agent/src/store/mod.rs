@@ -23,6 +23,7 @@
 //! wait, since their files keep the lines. It is tried again after 5 s, and then
 //! ever more rarely, down to once a minute.
 
+mod age;
 mod blocks;
 mod commit;
 mod config;
@@ -30,6 +31,7 @@ mod draft;
 mod handle;
 mod head;
 mod kept;
+mod lanes;
 mod ledger;
 mod load;
 mod logbuf;
@@ -52,12 +54,13 @@ mod tests;
 pub use config::{Config, Policy, REFERENCE, Retention};
 pub use handle::{Closed, CommitError, Opened, StateError, Store, open};
 pub use head::Pace;
-pub use kept::Beside;
+pub use kept::{Beside, ReleaseError};
+pub use lanes::{LogBudget, LogPolicy, LogRule, Tag};
 pub use load::{LoadError, LoadRequest};
 pub use open::{OpenError, Restored};
 pub use peek::peek;
 pub use read::{LogQuery, ReadError, SeriesQuery};
-pub use ship::{OnAlert, Rule, ShipPolicy};
+pub use ship::{Held, OnAlert, Rule, ShipPolicy};
 pub use stats::Stats;
 pub use streams::Tip;
 pub use transact::Change;

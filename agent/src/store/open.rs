@@ -3,6 +3,7 @@
 //! A damaged file is never deleted and never written to: it is set aside under another name and a new one is begun.
 //! What that costs stands in the ledger.
 
+use super::age::{self, Age};
 use super::commit::Due;
 use super::config::Config;
 use super::draft::{Extra, RUNNING, Running};
@@ -10,7 +11,7 @@ use super::series::SeriesMap;
 use super::streams::{BlockMeta, Core, Stream};
 use super::transact::kind_number;
 use super::writer::{Now, WriteError, Writer};
-use super::{blocks, schema};
+use super::{blocks, lanes, schema};
 use rusqlite::{Connection, OptionalExtension, Row};
 use skerry_model::{Epoch, Labels, LossEntry, LossReason, Seq, SeriesId, StreamKind, TimeRange, UnixMillis};
 use skerry_wire::{MESSAGE_BYTES_MAX, codec};
@@ -96,6 +97,7 @@ struct Found {
     silent: Vec<SeriesId>,
     positions: Vec<(String, Vec<u8>)>,
     running_since: Option<UnixMillis>,
+    age: Option<Vec<u8>>,
 }
 
 /// The path with something added to its file name.
@@ -135,9 +137,10 @@ impl Writer {
             }
         };
         let clean = found.running_since.is_none() && replaced.is_none();
-        let Found { db, streams, series, silent, positions, running_since } = found;
+        let Found { db, streams, series, silent, positions, running_since, age } = found;
         let mut writer = Self::assemble(db, lock, path.to_owned(), config, streams, series, now);
         writer.retired = silent;
+        writer.age = Age::begin(age.as_deref(), now);
         if let Some(since) = running_since {
             writer.after_crash(since, now);
         }
@@ -263,8 +266,10 @@ fn find(path: &Path, config: &Config) -> Result<Found, Trouble> {
         schema::VERSION => {}
         found => return Err(Trouble::Other(OpenError::Newer { path: path.to_owned(), found })),
     }
-    let running: Option<Vec<u8>> =
-        db.query_row("SELECT v FROM own WHERE k = ?1", [RUNNING], |row| row.get(0)).optional().map_err(sort)?;
+    let own = |key: &str| -> Result<Option<Vec<u8>>, Trouble> {
+        db.query_row("SELECT v FROM own WHERE k = ?1", [key], |row| row.get(0)).optional().map_err(sort)
+    };
+    let (running, age) = (own(RUNNING)?, own(age::KEY)?);
     // Reading all of it takes seconds on slow flash, so it is done only where there is reason for doubt.
     if running.is_some() && !schema::is_sound(&db).map_err(sort)? {
         return Err(Trouble::Corrupt);
@@ -277,7 +282,7 @@ fn find(path: &Path, config: &Config) -> Result<Found, Trouble> {
         rows.collect::<Result<_, _>>().map_err(sort)?
     };
     let running_since = running.map(|bytes| UnixMillis(bytes.try_into().map_or(0, i64::from_le_bytes)));
-    Ok(Found { db, streams, series, silent, positions, running_since })
+    Ok(Found { db, streams, series, silent, positions, running_since, age })
 }
 
 fn kind_of(number: i64) -> Option<StreamKind> {
@@ -320,6 +325,16 @@ fn read_streams(db: &Connection) -> rusqlite::Result<Vec<Stream>> {
         });
         streams[at].add(block);
     }
+    let kept = match streams.iter().position(Stream::is_kept) {
+        Some(at) => &mut streams[at],
+        None => {
+            streams.push(Stream::new(StreamKind::Logs, lanes::KEPT, false, Core::new()));
+            streams.last_mut().expect("it was just pushed")
+        }
+    };
+    // Nobody acknowledges it, and nobody knows its numbers.
+    (kept.forgotten, kept.dirty) = (true, false);
+    kept.core.next = kept.blocks.back().map_or(Seq::FIRST, |block| block.last().next());
     // Oldest epoch first, the current one last, as the outbox wants them.
     streams.sort_by_key(|stream| (stream.current, stream.blocks.front().map(|block| block.id)));
     Ok(streams)

@@ -7,7 +7,7 @@
 use super::blocks;
 use super::head::Row;
 use super::schema;
-use super::streams::Stream;
+use super::streams::{BlockMeta, Stream};
 use super::writer::Writer;
 use rusqlite::{Connection, OptionalExtension};
 use skerry_chunk::Unpacker;
@@ -69,10 +69,10 @@ pub(super) struct SeriesSnapshot {
     pub(super) unsaved: Vec<(SeriesId, Labels)>,
 }
 
-/// Log records in memory and the blocks that hold the rest.
+/// Log records in memory and the blocks that hold the rest, with the ends of their time.
 #[derive(Debug)]
 pub(super) struct LogSnapshot {
-    blocks: Vec<i64>,
+    blocks: Vec<(i64, UnixMillis)>,
     memory: Vec<(Vec<u8>, TimeRange)>,
 }
 
@@ -84,19 +84,19 @@ fn matches(labels: &Labels, matchers: &[(String, String)]) -> bool {
     matchers.iter().all(|(name, value)| labels.value(name) == value)
 }
 
-fn blocks_within(streams: &[Stream], kind: StreamKind, range: TimeRange) -> Vec<i64> {
-    let ours = streams.iter().filter(|stream| stream.kind == kind).flat_map(|stream| &stream.blocks);
-    let hits = ours.filter(|block| block.range.from <= range.to && block.range.to >= range.from);
-    let mut ids: Vec<i64> = hits.map(|block| block.id).collect();
-    ids.sort_unstable();
-    ids
+fn blocks_within(streams: &[Stream], kind: StreamKind, range: TimeRange) -> impl Iterator<Item = &BlockMeta> {
+    let ours = streams.iter().filter(move |stream| stream.kind == kind).flat_map(|stream| &stream.blocks);
+    ours.filter(move |block| block.range.from <= range.to && block.range.to >= range.from)
 }
 
 impl Writer {
     /// What a question for samples needs of the writer.
     pub(super) fn series_snapshot(&self, query: &SeriesQuery) -> SeriesSnapshot {
+        let blocks = blocks_within(&self.streams, StreamKind::Metrics, query.range);
+        let mut blocks: Vec<i64> = blocks.map(|block| block.id).collect();
+        blocks.sort_unstable();
         SeriesSnapshot {
-            blocks: blocks_within(&self.streams, StreamKind::Metrics, query.range),
+            blocks,
             rows: self.head.rows().filter(|row| within(query.range, row.at)).cloned().collect(),
             unsaved: self.series.unsaved().map(|(id, labels)| (id, labels.clone())).collect(),
         }
@@ -104,7 +104,8 @@ impl Writer {
 
     /// What a question for log records needs of the writer.
     pub(super) fn log_snapshot(&self, query: &LogQuery) -> LogSnapshot {
-        LogSnapshot { blocks: blocks_within(&self.streams, StreamKind::Logs, query.range), memory: self.logs.waiting() }
+        let blocks = blocks_within(&self.streams, StreamKind::Logs, query.range);
+        LogSnapshot { blocks: blocks.map(|block| (block.id, block.range.to)).collect(), memory: self.logs.waiting() }
     }
 
     /// Every loss that was ever booked in this database, by stream, reason and source, with what still waits.
@@ -241,29 +242,51 @@ pub(super) fn label_sets(
     Ok(known.into_values().collect())
 }
 
-/// Answers a question for log records: the newest that match, in the order they were read.
+/// Answers a question for log records: the newest that match, by time; those of one time in the order they were read.
 pub(super) fn logs(path: &Path, snapshot: LogSnapshot, query: &LogQuery) -> Result<Vec<LogRecord>, ReadError> {
     let fail = |source| ReadError::Database { path: path.to_owned(), source };
     let db = schema::open_reader(path).map_err(fail)?;
-    // Newest first, until there are enough; turned round at the end.
     let read = |bytes: &[u8]| blocks::read_logs(bytes, |labels| matches(labels, &query.matchers));
-    let mut records: Vec<LogRecord> = Vec::new();
-    for (bytes, _) in snapshot.memory.iter().rev() {
+    let mut found = Newest { max: query.records_max, records: Vec::new() };
+    for (n, (bytes, _)) in (0i64..).zip(&snapshot.memory) {
         let block = read(bytes).unwrap_or_default();
-        records.extend(block.into_iter().rev().filter(|record| hit(record, query)));
+        found.add(IN_MEMORY + n, block.into_iter().filter(|record| hit(record, query)));
     }
-    for id in snapshot.blocks.into_iter().rev() {
-        if records.len() >= query.records_max {
+    // Blocks of several lanes overlap. Latest first, until what is left is older than all that is wanted.
+    let mut blocks = snapshot.blocks;
+    blocks.sort_unstable_by_key(|(id, to)| (std::cmp::Reverse(*to), std::cmp::Reverse(*id)));
+    for (id, to) in blocks {
+        if found.is_past(to) {
             break;
         }
         let block = with_body(&db, id, read);
         let Some(block) = block.map_err(fail)? else { continue };
         match block {
-            Ok(block) => records.extend(block.into_iter().rev().filter(|record| hit(record, query))),
+            Ok(block) => found.add(id, block.into_iter().filter(|record| hit(record, query))),
             Err(error) => tracing::warn!(block = id, %error, "stored block cannot be read"),
         }
     }
-    records.truncate(query.records_max);
-    records.reverse();
-    Ok(records)
+    Ok(found.records.into_iter().map(|(_, record)| record).collect())
+}
+
+/// Blocks in memory come behind all that are stored.
+const IN_MEMORY: i64 = 1 << 62;
+
+/// The newest records so far, oldest first, with the blocks they came from.
+struct Newest {
+    max: usize,
+    records: Vec<(i64, LogRecord)>,
+}
+
+impl Newest {
+    fn add(&mut self, block: i64, records: impl IntoIterator<Item = LogRecord>) {
+        self.records.extend(records.into_iter().map(|record| (block, record)));
+        self.records.sort_by_key(|(block, record)| (record.at, *block));
+        self.records.drain(..self.records.len().saturating_sub(self.max));
+    }
+
+    /// Whether nothing up to `to` can be among the newest.
+    fn is_past(&self, to: UnixMillis) -> bool {
+        self.records.len() >= self.max && self.records.first().is_none_or(|(_, oldest)| oldest.at > to)
+    }
 }

@@ -20,7 +20,7 @@ pub(super) struct Victim {
 
 /// Part of the room that is freed at a time, so that a full store evicts (and writes a ledger entry) once in a while
 /// and not with every commit: one in this many.
-const STEP: u64 = 50;
+pub(super) const STEP: u64 = 50;
 
 /// Blocks of one kind that have to go so that `incoming` more bytes find room.
 pub(super) fn plan(
@@ -35,17 +35,17 @@ pub(super) fn plan(
     let mut used = incoming + ours().map(|(_, stream)| stream.bytes).sum::<u64>();
     if !keep.max_age.0.is_zero() {
         for (at, stream) in ours() {
-            let old = stream
-                .blocks
-                .iter()
-                .take_while(|block| now.since(block.range.to) > keep.max_age.0 && stream.is_acked(block));
+            // Each by itself: one with a time far ahead must not keep those behind it.
+            let old = stream.blocks.iter();
+            let old = old.filter(|block| now.since(block.range.to) > keep.max_age.0 && stream.is_acked(block));
             victims.extend(old.map(|block| Victim { stream: at, block: *block }));
         }
         used -= victims.iter().map(|victim| victim.block.room()).sum::<u64>();
     }
     if used > keep.max_bytes.0 {
         let target = keep.max_bytes.0 - keep.max_bytes.0 / STEP;
-        let mut candidates = candidates(streams, |stream| stream.kind == kind, |_| keep.policy == Policy::DropOldest);
+        let may_lose = keep.policy == Policy::DropOldest;
+        let mut candidates = candidates(streams, |stream, _| stream.kind == kind, |_, _| may_lose);
         let named: BTreeSet<i64> = victims.iter().map(|victim| victim.block.id).collect();
         candidates.retain(|(_, candidate)| !named.contains(&candidate.block.id));
         take(&mut victims, candidates, used - target.min(used));
@@ -54,35 +54,39 @@ pub(super) fn plan(
 }
 
 /// Blocks of any kind that have to go so that `need` bytes come free: the disk or the whole database is full.
-/// `blocking` says which kinds may not lose what is unacknowledged.
-pub(super) fn emergency(streams: &[Stream], need: u64, blocking: impl Fn(StreamKind) -> bool) -> Vec<Victim> {
+/// `blocking` says which may not be lost while they are unacknowledged.
+pub(super) fn emergency(streams: &[Stream], need: u64, blocking: impl Fn(&Stream, &BlockMeta) -> bool) -> Vec<Victim> {
     let mut victims = Vec::new();
-    take(&mut victims, candidates(streams, |_| true, |stream| !blocking(stream.kind)), need);
+    take(&mut victims, candidates(streams, |_, _| true, |stream, block| !blocking(stream, block)), need);
     victims
 }
 
 /// How dear a block is: the cheapest go first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Worth {
+pub(super) enum Worth {
     /// The centre has it.
     Delivered,
+    /// Log records that stay here: nobody else has them, and nobody waits for them.
+    Kept,
     /// Samples and log records.
     Data,
     /// Events are few, and say what is missing of the rest.
     Event,
 }
 
-fn candidates(
+/// Blocks that may go, cheapest first and of one worth oldest first.
+pub(super) fn candidates(
     streams: &[Stream],
-    of: impl Fn(&Stream) -> bool,
-    may_lose: impl Fn(&Stream) -> bool,
+    of: impl Fn(&Stream, &BlockMeta) -> bool,
+    may_lose: impl Fn(&Stream, &BlockMeta) -> bool,
 ) -> Vec<(Worth, Victim)> {
     let mut list = Vec::new();
-    for (at, stream) in streams.iter().enumerate().filter(|(_, stream)| of(stream)) {
-        for block in &stream.blocks {
+    for (at, stream) in streams.iter().enumerate() {
+        for block in stream.blocks.iter().filter(|block| of(stream, block)) {
             let worth = match stream.kind {
+                _ if stream.is_kept() => Worth::Kept,
                 _ if stream.is_acked(block) => Worth::Delivered,
-                _ if !may_lose(stream) => continue,
+                _ if !may_lose(stream, block) => continue,
                 StreamKind::Events => Worth::Event,
                 StreamKind::Metrics | StreamKind::Logs => Worth::Data,
             };
@@ -93,7 +97,7 @@ fn candidates(
     list
 }
 
-fn take(victims: &mut Vec<Victim>, candidates: Vec<(Worth, Victim)>, need: u64) {
+pub(super) fn take(victims: &mut Vec<Victim>, candidates: Vec<(Worth, Victim)>, need: u64) {
     let mut freed = 0;
     for (_, victim) in candidates {
         if freed >= need {
@@ -162,7 +166,16 @@ mod tests {
         };
         assert!(old(3000).is_empty());
         assert_eq!(old(5000), [1, 2]);
-        assert_eq!(old(i64::MAX), [1, 2, 3], "the fourth is not delivered, whatever the clock says");
+        assert_eq!(old(i64::MAX), [1, 2, 3, 5], "the fourth is not delivered, whatever the clock says");
+    }
+
+    #[test]
+    fn a_time_far_off_keeps_no_other_block_from_growing_old() {
+        let mut streams = [stream(StreamKind::Logs, 1, &[(1, 10)])];
+        streams[0].blocks[1].range.to = UnixMillis(i64::MAX);
+        streams[0].blocks[8].range = TimeRange::at(UnixMillis(i64::MIN));
+        let keep = keep(1 << 20, Span::secs(3), Policy::DropOldest);
+        assert_eq!(numbers(&plan(&streams, StreamKind::Logs, &keep, 0, UnixMillis(6000))), [1, 3, 9]);
     }
 
     #[test]
@@ -180,7 +193,7 @@ mod tests {
             stream(StreamKind::Metrics, 40, &[(10, 10)]),
         ];
         let kinds = |need, blocking: bool| {
-            let victims = emergency(&streams, need, |kind| blocking && kind == StreamKind::Logs);
+            let victims = emergency(&streams, need, |stream, _| blocking && stream.kind == StreamKind::Logs);
             victims.iter().map(|victim| (victim.stream, victim.block.first.0)).collect::<Vec<_>>()
         };
         assert_eq!(kinds(2_000, false), [(0, 2), (2, 10)]);

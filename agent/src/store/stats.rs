@@ -27,6 +27,8 @@ pub struct Stats {
     pub samples: u64,
     /// Log records taken in.
     pub log_lines: u64,
+    /// Those of them that ship policies keep here.
+    pub log_lines_kept: u64,
     /// Samples in committed blocks.
     pub samples_stored: u64,
     /// Bytes of committed blocks of samples.
@@ -79,6 +81,7 @@ impl Stats {
             failed_commits: 0,
             samples: 0,
             log_lines: 0,
+            log_lines_kept: 0,
             samples_stored: 0,
             sample_bytes_stored: 0,
             log_lines_stored: 0,

@@ -7,6 +7,7 @@
 //! - Every number below `next` is held (in a block or in the head), gone, or acknowledged.
 //! - Blocks rise in number and never overlap. A gone range may lie over a held block; it hides what is below it.
 
+use super::lanes::{self, Lane};
 use serde::{Deserialize, Serialize};
 use skerry_model::{Epoch, LossReason, Seq, SeriesId, StreamKind, TimeRange, UnixMillis};
 use skerry_wire::{Ack, SeqSet};
@@ -102,7 +103,7 @@ pub(super) struct BlockMeta {
     pub(super) bytes: u32,
     /// Time covered.
     pub(super) range: TimeRange,
-    /// Highest series id in it (metrics alone).
+    /// Highest series id in it, of samples; of log records what tells their lane.
     pub(super) high: Option<SeriesId>,
 }
 
@@ -159,10 +160,20 @@ impl Stream {
         Self { kind, epoch, current, forgotten: false, core, blocks, bytes: 0, dirty: true }
     }
 
-    /// Adds a block above all others.
+    /// Whether this is the epoch of log records that stay here.
+    pub(super) fn is_kept(&self) -> bool {
+        self.kind == StreamKind::Logs && self.epoch == lanes::KEPT
+    }
+
+    /// Which lane the records of a block are in.
+    pub(super) fn lane(&self, block: &BlockMeta) -> Lane {
+        Lane::from_column(self.epoch, block.high)
+    }
+
+    /// Adds a block: above all others, but for what is left of one that was released in part.
     pub(super) fn add(&mut self, block: BlockMeta) {
         self.bytes += block.room();
-        self.blocks.push_back(block);
+        self.blocks.insert(self.blocks.partition_point(|other| other.id < block.id), block);
     }
 
     /// Takes a block out of the index.

@@ -8,10 +8,12 @@
 //!   as it was, to be tried again.
 //! - Positions are never committed ahead of the records they cover.
 
+use super::age::Age;
 use super::commit::{self, Budget, Due, RETRY_AFTER_MAX, RETRY_AFTER_MIN, Waiting};
 use super::config::{Config, Policy};
 use super::draft::{Draft, Extra, Running};
 use super::head::{Head, Pace, Row};
+use super::lanes::{Room, Router};
 use super::ledger::Losses;
 use super::logbuf::LogBuffer;
 use super::series::SeriesMap;
@@ -24,6 +26,7 @@ use rusqlite::Connection;
 use skerry_model::{
     Labels, LossEntry, LossReason, Mono, Sample, Scrape, Seq, SeriesId, StreamKind, TimeRange, UnixMillis,
 };
+use skerry_promql::Matcher;
 use skerry_wire::{Ack, Event};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -75,6 +78,12 @@ pub struct Writer {
     pub(super) streams: Vec<Stream>,
     pub(super) head: Head,
     pub(super) series: SeriesMap,
+    /// Where log records go; none where all are shipped and no source has a budget.
+    pub(super) router: Option<Router>,
+    /// Which of the budgets' sources have to wait.
+    budgets_closed: Vec<bool>,
+    /// By what time ages are judged.
+    pub(super) age: Age,
     /// Series that fell silent, not yet marked so in the database.
     pub(super) retired: Vec<SeriesId>,
     pub(super) logs: LogBuffer,
@@ -111,6 +120,10 @@ impl Writer {
             streams,
             head: Head::default(),
             series,
+            // The config has been checked.
+            router: Router::new(&config).unwrap_or_default(),
+            budgets_closed: Vec::new(),
+            age: Age::begin(None, now),
             retired: Vec::new(),
             logs: LogBuffer::default(),
             events: Vec::new(),
@@ -132,6 +145,18 @@ impl Writer {
     pub(super) fn current(&self, kind: StreamKind) -> usize {
         let at = self.streams.iter().position(|stream| stream.kind == kind && stream.current);
         at.expect("opening gives each stream a current epoch, and no current epoch is ever forgotten")
+    }
+
+    /// Place in the list of the log records that stay here.
+    pub(super) fn kept_stream(&self) -> usize {
+        let at = self.streams.iter().position(Stream::is_kept);
+        at.expect("opening makes it where it is missing, and it is never forgotten")
+    }
+
+    /// Room of log records.
+    pub(super) fn log_room(&self) -> Room<'_> {
+        let budgets = self.router.as_ref().map_or(&[][..], Router::budgets);
+        Room { logs: &self.config.logs, kept: &self.config.log_kept, budgets }
     }
 
     /// First number in memory, for the epoch it belongs to.
@@ -181,7 +206,10 @@ impl Writer {
     /// Takes what a log input read.
     pub fn append_logs(&mut self, input: LogInput, now: Now) {
         self.stats.log_lines += input.records.len() as u64;
-        self.logs.take(input, now.mono);
+        self.stats.log_lines_kept += self.logs.take(input, self.router.as_mut(), now.mono);
+        if self.router.is_some() {
+            self.check_log_room();
+        }
     }
 
     /// Whether log inputs must wait: their room is full and the policy keeps what is there, or the disk takes
@@ -223,7 +251,8 @@ impl Writer {
 
     /// Takes an acknowledgement in. It is stored with the next commit; should it be lost, the fleet says it again.
     pub fn acknowledge(&mut self, ack: &Ack) {
-        if let Some(stream) = self.streams.iter_mut().find(|s| s.kind == ack.stream && s.epoch == ack.epoch) {
+        let known = |s: &&mut Stream| s.kind == ack.stream && s.epoch == ack.epoch && !s.is_kept();
+        if let Some(stream) = self.streams.iter_mut().find(known) {
             stream.acknowledge(ack);
         }
         self.check_log_room();
@@ -312,6 +341,7 @@ impl Writer {
     /// is no room, evicts and tries again.
     pub(super) fn commit(&mut self, due: Due, extra: Extra, now: Now) -> Result<(), WriteError> {
         let before = wear::written_by_thread();
+        self.age.look(now);
         let mut squeeze = 0;
         let outcome = loop {
             let draft = Draft::new(self, due, &extra, squeeze, now);
@@ -367,6 +397,7 @@ impl Writer {
 
     /// Under the policy `block`, log inputs wait from the moment that unacknowledged blocks fill their room.
     fn check_log_room(&mut self) {
+        self.budgets_closed = self.log_room().closed(&self.streams, &self.logs.lanes());
         if self.config.logs.policy != Policy::Block {
             return;
         }
@@ -374,6 +405,23 @@ impl Writer {
         let used: u64 = ours().map(|stream| stream.bytes).sum();
         self.logs_full = used >= self.config.logs.max_bytes.0
             && !ours().any(|stream| stream.blocks.iter().any(|block| stream.is_acked(block)));
+    }
+
+    /// Conditions of each budget and whether its sources have to wait, in the order in which they are asked; nothing
+    /// where none has to.
+    #[must_use]
+    pub fn log_gate(&self) -> Vec<(Vec<Matcher>, bool)> {
+        if !self.budgets_closed.contains(&true) {
+            return Vec::new();
+        }
+        let budgets = self.log_room().budgets.iter().map(|budget| budget.matchers.clone());
+        budgets.zip(self.budgets_closed.iter().copied()).collect()
+    }
+
+    /// Which of the budgets' sources have to wait; empty where there are no budgets.
+    #[must_use]
+    pub fn budgets_closed(&self) -> &[bool] {
+        &self.budgets_closed
     }
 
     /// Where each epoch stands that the fleet does not have completely, and each current one. Of each stream the

@@ -19,7 +19,8 @@
 mod rules;
 mod windows;
 
-pub use rules::{OnAlert, Rule, ShipPolicy};
+pub use rules::{Held, OnAlert, Rule, ShipPolicy};
+pub(super) use rules::{firing, five_minutes, is_firing};
 
 use rules::{Class, Rules};
 use skerry_model::{Labels, Sample, Scrape, UnixMillis};

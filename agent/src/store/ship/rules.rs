@@ -1,5 +1,6 @@
 //! Which policy a series has.
 
+use crate::store::lanes::{self, LogRule, Tag};
 use serde::{Deserialize, Serialize};
 use skerry_model::{Labels, Span};
 use skerry_promql::{Matcher, Query, matches_all};
@@ -42,19 +43,28 @@ pub struct Rule {
 /// The series that alert rules write, wherever they are evaluated on the node.
 const FIRING: &str = "ALERTS{alertstate=\"firing\"}";
 
-fn firing() -> String {
+pub(in crate::store) fn firing() -> String {
     FIRING.into()
 }
 
-fn is_firing(when: &str) -> bool {
+pub(in crate::store) fn is_firing(when: &str) -> bool {
     when == FIRING
+}
+
+/// What an `on-alert` rule holds back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Held {
+    /// The samples of the rule at this place.
+    Samples(usize),
+    /// The log records of the rule with this tag.
+    Records(Tag),
 }
 
 /// What an `on-alert` rule waits for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OnAlert {
-    /// Place of the rule.
-    pub rule: usize,
+    /// What it holds back until then.
+    pub held: Held,
     /// There is an alert while this expression gives anything.
     pub when: String,
     /// How much before and after is shipped, in milliseconds.
@@ -64,16 +74,19 @@ pub struct OnAlert {
 impl OnAlert {
     /// Those among the rules.
     #[must_use]
-    pub fn among(rules: &[Rule]) -> Vec<Self> {
-        let waits = |(rule, of): (usize, &Rule)| {
-            let around_ms = i64::try_from(of.around.0.as_millis()).unwrap_or(i64::MAX);
-            (of.policy == ShipPolicy::OnAlert).then(|| Self { rule, when: of.when.clone(), around_ms })
+    pub fn among(rules: &[Rule], log_rules: &[LogRule]) -> Vec<Self> {
+        let waits = |held, when: &str, around: Span| {
+            let around_ms = i64::try_from(around.0.as_millis()).unwrap_or(i64::MAX);
+            Self { held, when: when.to_owned(), around_ms }
         };
-        rules.iter().enumerate().filter_map(waits).collect()
+        let samples = rules.iter().enumerate().filter(|(_, rule)| rule.policy == ShipPolicy::OnAlert);
+        let records = log_rules.iter().zip(lanes::tags(log_rules)).filter(|(_, tag)| *tag != 0);
+        let samples = samples.map(|(at, rule)| waits(Held::Samples(at), &rule.when, rule.around));
+        samples.chain(records.map(|(rule, tag)| waits(Held::Records(tag), &rule.when, rule.around))).collect()
     }
 }
 
-const fn five_minutes() -> Span {
+pub(in crate::store) const fn five_minutes() -> Span {
     Span::secs(300)
 }
 

@@ -14,7 +14,7 @@ fn small(max_bytes: u64, metrics: u64, logs: u64, policy: Policy) -> Config {
 }
 
 /// Lines that do not compress.
-fn noise(seed: u64, bytes: usize) -> String {
+pub(super) fn noise(seed: u64, bytes: usize) -> String {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut next = || {
         state ^= state << 13;

@@ -90,7 +90,11 @@ async fn what_waits_for_an_alert_goes_out_once_it_is_released() {
     }
     assert_eq!(outgoing(&store).await, ["shipped".to_owned()].into());
     let range = TimeRange { from: UnixMillis(15_000), to: UnixMillis(30_000) };
-    assert_eq!(store.release(2, range).await.unwrap(), 2, "two samples; the first rule keeps `kept` here");
+    assert_eq!(
+        store.release(Held::Samples(2), range).await.unwrap(),
+        2,
+        "two samples; the first rule keeps `kept` here"
+    );
     assert_eq!(outgoing(&store).await, ["alarm".to_owned(), "shipped".to_owned()].into());
     assert_eq!(times(&store, "alarm").await, [0, 15, 30]);
     store.close().await.unwrap();

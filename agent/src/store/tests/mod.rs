@@ -5,6 +5,7 @@ mod crash;
 mod full;
 mod handle;
 mod kept;
+mod lanes;
 mod model;
 mod outbox;
 
