@@ -84,7 +84,8 @@ pub struct Opened {
 pub struct Store {
     commands: mpsc::Sender<Command>,
     logs: mpsc::Sender<Waiting>,
-    log_room: Arc<Semaphore>,
+    /// Room of the queue of log inputs, in KiB.
+    pub(super) log_room: Arc<Semaphore>,
     gate: LogGate,
     tips: watch::Receiver<Arc<Vec<Tip>>>,
     stats: watch::Receiver<Arc<Stats>>,

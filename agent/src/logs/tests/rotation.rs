@@ -273,3 +273,41 @@ fn a_file_renamed_away_and_back_goes_on() {
     assert_eq!(rig.lines(), ["1", "2", "3"]);
     assert_eq!(rig.stats.files_open.value(), 1);
 }
+
+#[test]
+fn a_source_that_has_to_wait_is_not_read_and_loses_nothing() {
+    use crate::data::LogGate;
+    use skerry_model::Labels;
+    use skerry_promql::Matcher;
+    let mut rig = Rig::new();
+    let (list, gate) = tokio::sync::watch::channel(Arc::default());
+    rig.tailer.set_gate(LogGate::new(gate));
+    let dear = vec![Matcher::equal("filename", &rig.path("dear.log").display().to_string())];
+    rig.append("dear.log", "one\n");
+    rig.append("free.log", "a\n");
+    rig.poll_after(0);
+    list.send_replace(Arc::new(vec![(dear.clone(), true), (Vec::new(), true)]));
+    rig.append("dear.log", "two\n");
+    rig.append("free.log", "b\n");
+    rig.settle();
+    assert_eq!(rig.lines(), ["one", "a"], "the second budget matches all and is full too");
+    list.send_replace(Arc::new(vec![(dear.clone(), true), (Vec::new(), false)]));
+    rig.settle();
+    assert_eq!(rig.lines(), ["one", "a", "b"]);
+    // Rotated while it waits, and begun anew: positions stand where reading stopped.
+    rig.rename("dear.log", "dear.log.1");
+    rig.append("dear.log", "three\n");
+    rig.settle();
+    rig.restart();
+    let (list, gate) = tokio::sync::watch::channel(Arc::new(vec![(dear, true)]));
+    rig.tailer.set_gate(LogGate::new(gate));
+    rig.settle();
+    rig.append("dear.log", "four\n");
+    rig.settle();
+    assert_eq!(rig.lines(), ["one", "a", "b"]);
+    list.send_replace(Arc::default());
+    rig.settle();
+    assert_eq!(rig.lines(), ["one", "a", "b", "two", "three", "four"]);
+    assert!(rig.losses.is_empty());
+    assert!(!LogGate::open().is_closed(&Labels::default()));
+}

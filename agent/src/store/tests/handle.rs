@@ -177,3 +177,40 @@ async fn log_inputs_alone_wait_while_their_room_is_full() {
     store.close().await.unwrap();
     opened.thread.join().unwrap();
 }
+
+#[tokio::test]
+async fn what_waits_for_the_writer_is_bounded_in_bytes_and_a_gate_tells_who_waits() {
+    use std::future::Future;
+    use std::task::{Context, Poll, Waker};
+    let dir = tempfile::tempdir().unwrap();
+    let log_budgets =
+        serde_json::from_str(r#"[{"match": "{source=\"test\"}", "max_bytes": "64KiB", "policy": "block"}]"#).unwrap();
+    let (opened, _) = start(&dir, Config { log_budgets, ..Config::default() });
+    let store = opened.store;
+    let bounds = super::super::handle::LOG_KIB_WAITING_MAX as usize;
+    // As if another one of that size were in the queue, which has room for two of them by number.
+    let room = store.log_room.clone().acquire_many_owned(bounds as u32).await.unwrap();
+    {
+        let mut waits = Box::pin(store.append_logs(lines(1, &["small"])));
+        assert!(matches!(waits.as_mut().poll(&mut Context::from_waker(Waker::noop())), Poll::Pending));
+        drop(room);
+        waits.await.unwrap();
+    }
+    // An input that is larger than all of it waits alone and is taken all the same.
+    let many: Vec<String> = (0..8).map(|n| full::noise(n, 200 << 10)).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    store.append_logs(lines(2, &many)).await.unwrap();
+    store.flush().await.unwrap();
+    assert_eq!(store.log_room.available_permits(), bounds, "all is given back");
+    let labels = record(0, "").labels;
+    let mut gate = store.log_gate();
+    assert!(gate.is_closed(&labels) && !gate.is_closed(&Labels::default()));
+    let mut opens = Box::pin(gate.opened(&labels));
+    assert!(matches!(opens.as_mut().poll(&mut Context::from_waker(Waker::noop())), Poll::Pending));
+    let tip = store.tips().borrow().iter().find(|tip| tip.stream == StreamKind::Logs).cloned().unwrap();
+    let have = vec![(1, tip.next.0 - 1)].into();
+    store.acknowledge(Ack { stream: tip.stream, epoch: tip.epoch, have, dict: None }).await.unwrap();
+    opens.await;
+    store.close().await.unwrap();
+    opened.thread.join().unwrap();
+}
