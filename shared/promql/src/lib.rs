@@ -27,6 +27,7 @@ mod value;
 pub use annotations::Annotations;
 pub use error::QueryError;
 pub use matcher::{InvalidMatcher, MatchOp, Matcher, matches_all};
+pub use parse::{quoted, unquoted};
 pub use query::{DEPTH_MAX, Limits, QUERY_BYTES_MAX, Query, Shape, Span};
 pub use source::{Selected, Source, SourceError, TooMuch};
 pub use value::{Answer, Point, Series, Value, number_text};

@@ -72,6 +72,27 @@ impl Span {
         Ok(Self { start: start.0, end: end.0, step })
     }
 
+    /// The first moment.
+    #[must_use]
+    pub const fn start(self) -> UnixMillis {
+        UnixMillis(self.start)
+    }
+
+    /// Time between two moments, in milliseconds; 0 of an instant.
+    #[must_use]
+    pub const fn step_ms(self) -> i64 {
+        self.step
+    }
+
+    /// How many moments there are; at least one.
+    #[must_use]
+    pub fn steps(self) -> usize {
+        match self.step {
+            0 => 1,
+            step => usize::try_from((self.end - self.start) / step).unwrap_or(usize::MAX) + 1,
+        }
+    }
+
     pub(crate) const fn is_instant(self) -> bool {
         self.step == 0
     }

@@ -74,11 +74,7 @@ impl<'a> Evaluator<'a> {
     }
 
     pub(crate) fn run(mut self, expr: &Expr) -> Result<Answer, QueryError> {
-        let count = match self.span.step {
-            0 => 1,
-            step => usize::try_from((self.span.end - self.span.start) / step).unwrap_or(usize::MAX) + 1,
-        };
-        let steps = Steps { start: self.span.start, step: self.span.step, count };
+        let steps = Steps { start: self.span.start, step: self.span.step, count: self.span.steps() };
         let point = |step: usize, value: f64| Point { at: UnixMillis(steps.at(step)), value };
         let value = match &*expr.bare().kind {
             Kind::Matrix(..) | Kind::Subquery(_) => Value::Matrix(self.raw(expr, &steps)?),

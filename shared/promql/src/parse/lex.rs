@@ -152,6 +152,21 @@ impl<'a> Lexer<'a> {
     }
 }
 
+/// The text that stands in quotes at the beginning of `text`, and how many bytes it takes with them.
+///
+/// # Errors
+/// The byte where it goes wrong, and what is wrong.
+pub(super) fn unquoted(text: &str) -> Result<(String, usize), ParseError> {
+    let mut lexer = Lexer::new(text);
+    match text.chars().next().filter(|first| matches!(first, '"' | '\'' | '`')) {
+        Some(quote) => match lexer.quoted(quote)? {
+            Token::Text(inner) => Ok((inner, lexer.at)),
+            _ => Err(ParseError::new(0, "expected string".into())),
+        },
+        None => Err(ParseError::new(0, "expected string".into())),
+    }
+}
+
 /// Takes the escape behind a backslash, as Go has them; what is left of the text, or `None` where it is none.
 fn escape<'a>(rest: &'a str, quote: char, bytes: &mut Vec<u8>) -> Option<&'a str> {
     let first = rest.chars().next()?;

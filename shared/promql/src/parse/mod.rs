@@ -32,6 +32,23 @@ pub(crate) fn parse(text: &str) -> Result<Expr, QueryError> {
     })
 }
 
+/// The text that stands in quotes (`"`, `'` or a backtick, with Go's escapes) at the beginning of `text`, and how many
+/// bytes it takes with them.
+///
+/// # Errors
+/// The byte where it goes wrong, and what is wrong.
+pub fn unquoted(text: &str) -> Result<(String, usize), (usize, String)> {
+    lex::unquoted(text).map_err(|error| (error.at, error.problem))
+}
+
+/// A text in double quotes, escaped so that [`unquoted`] gives it back.
+#[must_use]
+pub fn quoted(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 2);
+    print::quote(text, &mut out);
+    out
+}
+
 /// Line and column of a byte, from 1, as in `2:14`.
 pub(crate) fn place(text: &str, at: usize) -> String {
     let before = &text[..text.floor_char_boundary(at)];

@@ -226,7 +226,7 @@ fn label(name: &str) -> String {
     text
 }
 
-fn quote(text: &str, out: &mut String) {
+pub(super) fn quote(text: &str, out: &mut String) {
     out.push('"');
     for c in text.chars() {
         match c {
