@@ -173,6 +173,7 @@ pub fn observe(vitals: &Vitals) -> Vec<Observation> {
     for config in &entries.configs {
         observations.push(row((&VERSION, &[("stream", config.stream.as_str())], config.version as f64)));
     }
+    observations.extend(vitals.logs.observations());
     observations
 }
 

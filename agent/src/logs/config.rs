@@ -2,9 +2,11 @@
 
 use globset::{Glob, GlobMatcher};
 use serde::{Deserialize, Serialize};
+use skerry_logs::pipeline::{Pipeline, Stages};
 use skerry_model::{Bytes, Span};
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::intake;
 use super::scan::Pattern;
 
 /// Most inputs, patterns per input, and own labels per input: bounds of what a config may ask for.
@@ -23,6 +25,8 @@ pub struct Config {
     pub files: Vec<FileInput>,
     /// The input that tails what containers write.
     pub containers: ContainerInput,
+    /// Stages that the records of every input pass through, after those of the input itself.
+    pub pipeline: Stages,
     /// Time between two looks at a file. 250 ms: one wake-up reads what gathered instead of one per line.
     pub poll: Span,
     /// Time between two looks for new files.
@@ -55,6 +59,9 @@ pub struct FileInput {
     /// Where to begin in files that are there when this input runs for the first time.
     #[serde(default)]
     pub start: Start,
+    /// Stages that its records pass through.
+    #[serde(default)]
+    pub pipeline: Stages,
 }
 
 /// The input of container logs.
@@ -69,6 +76,8 @@ pub struct ContainerInput {
     pub exclude: Vec<String>,
     /// Where to begin in the logs of containers that are there when the agent runs for the first time.
     pub start: Start,
+    /// Stages that their records pass through.
+    pub pipeline: Stages,
 }
 
 /// How lines of a file are to be read.
@@ -100,6 +109,7 @@ impl Default for Config {
         Self {
             files: Vec::new(),
             containers: ContainerInput::default(),
+            pipeline: Stages::default(),
             poll: Span::millis(250),
             rescan: Span::secs(5),
             rotate_grace: Span::secs(30),
@@ -111,7 +121,13 @@ impl Default for Config {
 
 impl Default for ContainerInput {
     fn default() -> Self {
-        Self { enabled: true, include: Vec::new(), exclude: Vec::new(), start: Start::Beginning }
+        Self {
+            enabled: true,
+            include: Vec::new(),
+            exclude: Vec::new(),
+            start: Start::Beginning,
+            pipeline: Stages::default(),
+        }
     }
 }
 
@@ -127,6 +143,7 @@ pub const REFERENCE: &[(&str, &str, &str)] = &[
         "beginning",
         "beginning or end: where to begin in files that are there when the input first runs; later files are read whole",
     ),
+    ("files[].pipeline", "[]", "stages that the input's records pass through, in this order"),
     (
         "containers.enabled",
         "true",
@@ -135,6 +152,8 @@ pub const REFERENCE: &[(&str, &str, &str)] = &[
     ("containers.include", "[]", "globs of container names; empty: all"),
     ("containers.exclude", "[]", "globs of container names that are left out"),
     ("containers.start", "beginning", "as files[].start, for containers"),
+    ("containers.pipeline", "[]", "as files[].pipeline, for containers"),
+    ("pipeline", "[]", "stages that the records of every input pass through, after those of the input"),
     ("poll", "250ms", "time between two looks at a file; 10ms to 1m"),
     ("rescan", "5s", "time between two looks for new files; 100ms to 1h"),
     ("rotate_grace", "30s", "how long a rotated file is still read after its last growth; 0s to 1h"),
@@ -155,6 +174,7 @@ impl Config {
 pub(super) struct Checked {
     pub(super) files: Vec<CheckedInput>,
     pub(super) containers: CheckedContainers,
+    pub(super) pipeline: Stages,
     pub(super) poll_ms: u64,
     pub(super) rescan_ms: u64,
     pub(super) grace_ms: u64,
@@ -171,6 +191,7 @@ pub(super) struct CheckedInput {
     pub(super) format: Format,
     pub(super) labels: BTreeMap<String, String>,
     pub(super) start: Start,
+    pub(super) pipeline: Stages,
     /// Tells whether the globs are the same as when the input ran before.
     pub(super) selection: u64,
 }
@@ -182,6 +203,7 @@ pub(super) struct CheckedContainers {
     pub(super) include: Vec<GlobMatcher>,
     pub(super) exclude: Vec<GlobMatcher>,
     pub(super) start: Start,
+    pub(super) pipeline: Stages,
 }
 
 impl Checked {
@@ -221,7 +243,15 @@ impl Checked {
             include: globs(&config.containers.include, "containers.include", &mut faults),
             exclude: globs(&config.containers.exclude, "containers.exclude", &mut faults),
             start: config.containers.start,
+            pipeline: config.containers.pipeline.clone(),
         };
+        faults.extend(intake::faults("pipeline", &config.pipeline));
+        let own = |(index, input): (usize, &FileInput)| (format!("files[{index}].pipeline"), input.pipeline.clone());
+        for (key, stages) in (config.files.iter().take(INPUTS_MAX).enumerate().map(own))
+            .chain([("containers.pipeline".to_owned(), config.containers.pipeline.clone())])
+        {
+            check_pipeline(&key, &stages, &config.pipeline, &mut faults);
+        }
         if !faults.is_empty() {
             return Err(faults);
         }
@@ -229,6 +259,7 @@ impl Checked {
         Ok(Self {
             files,
             containers,
+            pipeline: config.pipeline.clone(),
             poll_ms: millis(config.poll),
             rescan_ms: millis(config.rescan),
             grace_ms: millis(config.rotate_grace),
@@ -288,8 +319,23 @@ fn check_input(input: &FileInput, key: &str, faults: &mut Vec<(String, String)>)
         format: input.format,
         labels: input.labels.clone(),
         start: input.start,
+        pipeline: input.pipeline.clone(),
         selection,
     }
+}
+
+/// Checks the stages of one input: by themselves, so that each fault has its key, and with those of all inputs.
+fn check_pipeline(key: &str, own: &Stages, all: &Stages, faults: &mut Vec<(String, String)>) {
+    let found = intake::faults(key, own);
+    if found.is_empty()
+        && !own.0.is_empty()
+        && let (Ok(_), Err(together)) = (Pipeline::new(&[all]), Pipeline::new(&[own, all]))
+    {
+        faults.extend(together.into_iter().map(|(at, problem)| {
+            (key.to_owned(), format!("does not go together with the stages of all inputs, at {at}: {problem}"))
+        }));
+    }
+    faults.extend(found);
 }
 
 fn globs(texts: &[String], key: &str, faults: &mut Vec<(String, String)>) -> Vec<GlobMatcher> {

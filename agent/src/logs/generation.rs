@@ -1,5 +1,6 @@
 //! One file being read: how far, and what identifies it.
 
+use skerry_logs::pipeline::Now;
 use skerry_model::{LossReason, Mono, TimeRange, UnixMillis};
 use std::fs::File;
 use std::io;
@@ -7,8 +8,9 @@ use std::io;
 use super::config::Format;
 use super::file::{self, Meta, Print};
 use super::frame::{self, Frame};
+use super::intake::Batch;
 use super::position::{Ident, Mark, digest};
-use super::record::{Batch, Joiner, Origin, Sink};
+use super::record::{Joiner, Origin, Sink};
 use super::stats::LogStats;
 use super::window::Window;
 
@@ -58,7 +60,7 @@ impl Round {
             origin,
             partial_bytes: &mut self.partial_bytes,
             line_bytes_max: self.line_bytes_max,
-            now: self.wall,
+            now: Now { mono: self.mono, wall: self.wall },
         };
         (sink, &mut self.window)
     }
@@ -198,7 +200,7 @@ impl Generation {
         round: &mut Round,
     ) -> io::Result<Turn> {
         let (mut sink, window) = round.sink(origin);
-        self.read_at = sink.now;
+        self.read_at = sink.now.wall;
         if !window.continues(self.id, self.offset)
             && !window.fill(self.id, &self.file, self.offset, &self.print.tail)?
         {

@@ -28,6 +28,7 @@ mod file;
 mod frame;
 mod generation;
 mod identity;
+pub mod intake;
 mod level;
 mod position;
 mod record;

@@ -5,49 +5,18 @@
 //! - Unfinished joined records take a bounded part of memory, and a bounded stretch of file is read again for them
 //!   after a restart: past either bound they are passed on as they are.
 
-use skerry_model::{Labels, LogRecord, LossEntry, LossReason, OutputStream, StreamKind, TimeRange, UnixMillis};
+use skerry_logs::pipeline::Now;
+use skerry_model::{Labels, LogRecord, LossReason, OutputStream, TimeRange, UnixMillis};
 
+use super::intake::{Batch, Intake};
 use super::position::{OUTPUTS, output_index};
 use super::stats::LogStats;
 use super::{dockerjson, level};
 
-/// A batch is full with this many records or bytes of text.
-pub(super) const BATCH_RECORDS: usize = 1000;
-pub(super) const BATCH_BYTES: usize = 256 << 10;
 /// Longest stretch of file between the begin of a partial record and the position.
 const REPLAY_BYTES_MAX: u64 = 16 << 20;
 /// Room for the partial records of all files.
 const PARTIAL_BYTES_MAX: usize = 4 << 20;
-
-/// What one round gathers.
-#[derive(Debug, Default)]
-pub(super) struct Batch {
-    pub(super) records: Vec<LogRecord>,
-    pub(super) losses: Vec<LossEntry>,
-    bytes: usize,
-}
-
-impl Batch {
-    pub(super) fn is_full(&self) -> bool {
-        self.records.len() >= BATCH_RECORDS || self.bytes >= BATCH_BYTES
-    }
-
-    /// Adds to the losses; those of one source and reason are one entry.
-    pub(super) fn lose(&mut self, source: &str, reason: LossReason, count: Option<u64>, range: TimeRange) {
-        // The end of a path tells more than its begin.
-        let mut from = source.len().saturating_sub(256);
-        while !source.is_char_boundary(from) {
-            from += 1;
-        }
-        let source = &source[from..];
-        if let Some(entry) = self.losses.iter_mut().find(|e| e.reason == reason && e.source == source) {
-            entry.count = entry.count.zip(count).map(|(a, b)| a + b);
-            entry.range = entry.range.cover(range);
-        } else {
-            self.losses.push(LossEntry { stream: StreamKind::Logs, reason, count, range, source: source.to_owned() });
-        }
-    }
-}
 
 /// What the records of one file have in common.
 #[derive(Debug, Clone)]
@@ -55,6 +24,8 @@ pub(super) struct Origin {
     pub(super) labels: Labels,
     /// Names it in the loss ledger.
     pub(super) source: String,
+    /// The stages of its input.
+    pub(super) intake: Intake,
 }
 
 /// Where records go.
@@ -65,7 +36,7 @@ pub(super) struct Sink<'a> {
     /// Bytes of partial records in memory, of all files.
     pub(super) partial_bytes: &'a mut usize,
     pub(super) line_bytes_max: usize,
-    pub(super) now: UnixMillis,
+    pub(super) now: Now,
 }
 
 impl Sink<'_> {
@@ -74,14 +45,14 @@ impl Sink<'_> {
         let level = level::guess(line);
         let kept = line[..line.len().min(self.line_bytes_max)].to_vec();
         let cut = cut || kept.len() < line.len();
-        self.push(kept, cut, OutputStream::None, self.now, level);
+        self.push(kept, cut, OutputStream::None, self.now.wall, level);
     }
 
     fn raw(&mut self, line: &[u8], cut: bool) {
         self.stats.parse_failures.add(1);
         let kept = line[..line.len().min(self.line_bytes_max)].to_vec();
         let cut = cut || kept.len() < line.len();
-        self.push(kept, cut, OutputStream::None, self.now, skerry_model::Level::Unknown);
+        self.push(kept, cut, OutputStream::None, self.now.wall, skerry_model::Level::Unknown);
     }
 
     fn text(&mut self, mut text: Vec<u8>, mut cut: bool, output: OutputStream, at: UnixMillis) {
@@ -98,17 +69,9 @@ impl Sink<'_> {
             self.stats.oversize.add(1);
             self.batch.lose(&self.origin.source, LossReason::Oversize, Some(1), TimeRange::at(at));
         }
-        self.stats.lines.add(1);
-        self.stats.bytes.add(line.len() as u64);
-        self.batch.bytes += line.len();
-        self.batch.records.push(LogRecord {
-            at,
-            labels: self.origin.labels.clone(),
-            output,
-            level,
-            fields: Labels::default(),
-            line,
-        });
+        let labels = self.origin.labels.clone();
+        let record = LogRecord { at, labels, output, level, fields: Labels::default(), line };
+        self.origin.intake.take(record, &self.origin.source, self.now, self.batch);
     }
 }
 

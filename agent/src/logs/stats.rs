@@ -1,9 +1,13 @@
 //! Counters of the log inputs, for the agent's own metrics.
 
+use skerry_logs::pipeline::Pipeline;
+use skerry_model::Observation;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::intake;
 
 /// Most problems that are kept in words; all are counted.
 const PROBLEMS_MAX: usize = 64;
@@ -34,6 +38,7 @@ pub struct LogStats {
     /// Files that cannot be read now.
     pub files_unreadable: Counter,
     problems: Mutex<BTreeMap<PathBuf, String>>,
+    pipelines: Mutex<Vec<Arc<Mutex<Pipeline>>>>,
 }
 
 impl LogStats {
@@ -41,6 +46,16 @@ impl LogStats {
     #[must_use]
     pub fn problems(&self) -> Vec<String> {
         self.table().values().cloned().collect()
+    }
+
+    /// What stages made of records, with its values now: a label set stands once, observations of a metric are adjacent.
+    #[must_use]
+    pub fn observations(&self) -> Vec<Observation> {
+        intake::observations(self.pipelines.lock().unwrap_or_else(PoisonError::into_inner).iter())
+    }
+
+    pub(super) fn add_pipeline(&self, pipeline: Arc<Mutex<Pipeline>>) {
+        self.pipelines.lock().unwrap_or_else(PoisonError::into_inner).push(pipeline);
     }
 
     pub(super) fn problem(&self, path: &Path, problem: String) {

@@ -7,6 +7,7 @@
 //! - A stored position is forgotten only when nothing is left of its file; a config that no longer names the file
 //!   leaves it alone, because the config may be undone.
 
+use skerry_logs::pipeline::Now;
 use skerry_model::{ContainerInfo, Labels, LossReason, Mono, TimeRange, UnixMillis};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt::Write;
@@ -16,6 +17,7 @@ use std::sync::Arc;
 
 use super::config::{Checked, Format, Start};
 use super::generation::Round;
+use super::intake::Intake;
 use super::position::{Position, digest};
 use super::record::Origin;
 use super::scan::{self, Scan};
@@ -43,6 +45,8 @@ pub(super) struct Outcome {
 #[derive(Debug)]
 pub(super) struct Tailer {
     config: Arc<Checked>,
+    /// The stages of the inputs of files, in the config's order, and last those of containers.
+    intakes: Vec<Intake>,
     shared: Shared,
     trails: Vec<Trail>,
     keys: HashSet<String>,
@@ -62,7 +66,15 @@ pub(super) struct Tailer {
 }
 
 impl Tailer {
-    pub(super) fn new(config: Arc<Checked>, saved: Vec<(String, Vec<u8>)>, stats: Arc<LogStats>) -> Self {
+    /// # Errors
+    /// If the stages of an input do not go together, which the check of the config finds first.
+    pub(super) fn new(
+        config: Arc<Checked>,
+        saved: Vec<(String, Vec<u8>)>,
+        stats: Arc<LogStats>,
+    ) -> Result<Self, Vec<(String, String)>> {
+        let lists = config.files.iter().map(|input| &input.pipeline).chain([&config.containers.pipeline]);
+        let intakes = lists.map(|own| Intake::new(own, &config.pipeline, &stats)).collect::<Result<Vec<_>, _>>()?;
         let mut saved: HashMap<String, Vec<u8>> = saved.into_iter().collect();
         let markers: Vec<String> = saved.keys().filter(|key| key.starts_with("input/")).cloned().collect();
         let mut begun = HashMap::new();
@@ -83,8 +95,9 @@ impl Tailer {
             next_id: 0,
             gate: LogGate::open(),
         };
-        Self {
+        Ok(Self {
             config,
+            intakes,
             shared,
             trails: Vec::new(),
             keys: HashSet::new(),
@@ -97,7 +110,11 @@ impl Tailer {
             containers: Vec::new(),
             containers_listed: false,
             reported: BTreeSet::new(),
-        }
+        })
+    }
+
+    fn container_intake(&self) -> Intake {
+        self.intakes.last().cloned().unwrap_or_default()
     }
 
     pub(super) fn set_gate(&mut self, gate: LogGate) {
@@ -134,6 +151,10 @@ impl Tailer {
                 }
             }
         }
+        let now = Now { mono, wall };
+        for intake in &self.intakes {
+            intake.tick(now, &mut self.shared.round.batch);
+        }
         self.outcome(more)
     }
 
@@ -160,7 +181,7 @@ impl Tailer {
         stats.files_open.set(self.shared.open_count as u64);
         stats.files_waiting.set(self.trails.iter().filter(|trail| trail.is_waiting()).count() as u64);
         stats.files_unreadable.set(self.trails.iter().filter(|trail| trail.is_unreadable()).count() as u64);
-        Outcome { input: LogInput { records: batch.records, positions, losses: batch.losses, committed: None }, more }
+        Outcome { input: batch.into_input(positions), more }
     }
 
     /// Looks for new files, and lets go of those of which nothing is left.
@@ -281,7 +302,8 @@ impl Tailer {
                 input.labels.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
             labels.push(("source".to_owned(), input.name.clone()));
             labels.push(("filename".to_owned(), path.display().to_string()));
-            let origin = Origin { labels: label_set(labels), source: path.display().to_string() };
+            let intake = self.intakes[index].clone();
+            let origin = Origin { labels: label_set(labels), source: path.display().to_string(), intake };
             let new = NewTrail { key, path, origin, format: input.format, folder_gone: FolderGone::Wait };
             self.add(new, look);
         }
@@ -303,7 +325,8 @@ impl Tailer {
         }) {
             let Some(path) = &container.json_log_path else { continue };
             let key = container_key(&container.id, path);
-            let origin = Origin { labels: container_labels(container, path), source: path.clone() };
+            let labels = container_labels(container, path);
+            let origin = Origin { labels, source: path.clone(), intake: self.container_intake() };
             if container.state == "running" && is_missing(Path::new(path)) {
                 problems.insert(format!(
                     "the log {path} of container {} is not there: if the agent runs in a container itself, mount \
@@ -364,7 +387,7 @@ impl Tailer {
                 ("source".to_owned(), super::CONTAINERS.to_owned()),
                 ("container_id".to_owned(), id.chars().take(12).collect()),
             ]);
-            let origin = Origin { labels, source: path.display().to_string() };
+            let origin = Origin { labels, source: path.display().to_string(), intake: self.container_intake() };
             let new = NewTrail { key, path, origin, format: Format::DockerJson, folder_gone: FolderGone::GiveUp };
             self.add(new, FirstLook::All);
         }

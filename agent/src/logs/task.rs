@@ -41,7 +41,7 @@ impl LogInputs {
         let config = Arc::new(Checked::parse(config)?);
         let stats = Arc::new(LogStats::default());
         let poll = Duration::from_millis(config.poll_ms);
-        Ok(Self { tailer: Tailer::new(config, saved, stats.clone()), stats, poll })
+        Ok(Self { tailer: Tailer::new(config, saved, stats.clone())?, stats, poll })
     }
 
     /// Makes the sources wait that the gate says.

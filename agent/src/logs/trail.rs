@@ -163,17 +163,17 @@ impl Trail {
     /// Finds the files of a stored position, so that no other trail takes them for new.
     pub(super) fn resume(&mut self, shared: &mut Shared) {
         if matches!(self.phase, Phase::Saved(_)) && self.retry_at <= shared.round.mono {
-            let losses = shared.round.batch.losses.len();
+            let taken = shared.round.batch.taken();
             let begun = self.begin(shared);
             self.note(begun, shared);
-            self.in_batch |= shared.round.batch.losses.len() > losses;
+            self.in_batch |= shared.round.batch.taken() > taken;
         }
     }
 
     /// One turn: looks at the files, if that is due, and reads what is new.
     pub(super) fn advance(&mut self, shared: &mut Shared) -> Advance {
         let now = shared.round.mono;
-        let batch = (shared.round.batch.records.len(), shared.round.batch.losses.len());
+        let taken = shared.round.batch.taken();
         let due = self.checked_at.is_none_or(|at| now.0.saturating_sub(at.0) >= shared.poll_ms);
         if due {
             self.checked_at = Some(now);
@@ -190,7 +190,7 @@ impl Trail {
         // One that has to wait is looked at, so that no rotation is missed, and read when there is room.
         let is_closed = shared.gate.is_closed(&self.origin.labels);
         self.unread = is_closed || self.read(shared) == Advance::More || self.finish(shared) == Advance::More;
-        self.in_batch |= batch != (shared.round.batch.records.len(), shared.round.batch.losses.len());
+        self.in_batch |= shared.round.batch.taken() > taken;
         if self.unread && !is_closed { Advance::More } else { Advance::Idle }
     }
 

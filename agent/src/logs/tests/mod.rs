@@ -50,6 +50,7 @@ impl Rig {
                 format: Format::Auto,
                 labels: BTreeMap::new(),
                 start: Start::Beginning,
+                pipeline: Default::default(),
             }],
             rotate_grace: Span::secs(2),
             ..Config::default()
@@ -57,7 +58,7 @@ impl Rig {
         config.containers.enabled = false;
         change(&mut config);
         let stats = Arc::new(LogStats::default());
-        let tailer = Tailer::new(Arc::new(Checked::parse(&config).unwrap()), Vec::new(), stats.clone());
+        let tailer = Tailer::new(Arc::new(Checked::parse(&config).unwrap()), Vec::new(), stats.clone()).unwrap();
         let (records, losses, positions) = (Vec::new(), Vec::new(), BTreeMap::new());
         Self { dir, config, tailer, stats, now_ms: 0, records, losses, positions }
     }
@@ -146,7 +147,7 @@ impl Rig {
     fn restart(&mut self) {
         let saved = self.positions.clone().into_iter().collect();
         self.stats = Arc::new(LogStats::default());
-        self.tailer = Tailer::new(Arc::new(Checked::parse(&self.config).unwrap()), saved, self.stats.clone());
+        self.tailer = Tailer::new(Arc::new(Checked::parse(&self.config).unwrap()), saved, self.stats.clone()).unwrap();
     }
 
     fn list(&mut self, containers: &[ContainerInfo]) {
