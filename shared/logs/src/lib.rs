@@ -11,5 +11,6 @@
 //! - Nothing here panics on any byte, takes more than linear time in a line, or keeps more than its stated bound.
 
 pub mod parse;
+pub mod multiline;
 pub mod pipeline;
 pub mod time;
