@@ -42,6 +42,7 @@ metas! {
     LOG_BYTES Counter "skerry_logs_bytes_total" "Bytes of log records read.";
     LOG_PARSE Counter "skerry_logs_parse_failures_total" "Lines that were not in their file's format and were kept raw.";
     LOG_OVERSIZE Counter "skerry_logs_oversize_total" "Lines that were cut.";
+    LOG_SPLITS Counter "skerry_logs_multiline_splits_total" "Records of several lines that were too long and went on in another.";
     LOG_ROTATIONS Counter "skerry_logs_rotations_total" "Files that were rotated by rename.";
     LOG_TRUNCATIONS Counter "skerry_logs_truncations_total" "Files that were truncated or rewritten.";
     LOG_LOST Counter "skerry_logs_lost_files_total" "Files that went away before they were read to their end.";
@@ -88,7 +89,7 @@ pub fn observe(vitals: &Vitals) -> Vec<Observation> {
     let (logs, probes, sync) = (&vitals.logs, &vitals.probes, &vitals.sync);
     let atomic = |number: &AtomicU64| number.load(Ordering::Relaxed) as f64;
     let build = [("version", env!("CARGO_PKG_VERSION")), ("arch", std::env::consts::ARCH)];
-    let rows: [Row<'_>; 46] = [
+    let rows: [Row<'_>; 47] = [
         (&BUILD, &build, 1.0),
         (&CPU, &[], usage.cpu_seconds),
         (&RSS, &[], usage.resident_bytes as f64),
@@ -117,6 +118,7 @@ pub fn observe(vitals: &Vitals) -> Vec<Observation> {
         (&LOG_BYTES, &[], logs.bytes.value() as f64),
         (&LOG_PARSE, &[], logs.parse_failures.value() as f64),
         (&LOG_OVERSIZE, &[], logs.oversize.value() as f64),
+        (&LOG_SPLITS, &[], logs.multiline_splits.value() as f64),
         (&LOG_ROTATIONS, &[], logs.rotations.value() as f64),
         (&LOG_TRUNCATIONS, &[], logs.truncations.value() as f64),
         (&LOG_LOST, &[], logs.lost_files.value() as f64),

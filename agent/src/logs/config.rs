@@ -2,9 +2,11 @@
 
 use globset::{Glob, GlobMatcher};
 use serde::{Deserialize, Serialize};
+use skerry_logs::multiline::{self, Rules};
 use skerry_logs::pipeline::{Pipeline, Stages};
 use skerry_model::{Bytes, Span};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::intake;
 use super::scan::Pattern;
@@ -59,6 +61,9 @@ pub struct FileInput {
     /// Where to begin in files that are there when this input runs for the first time.
     #[serde(default)]
     pub start: Start,
+    /// Lines that make one record; without it each line is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub multiline: Option<multiline::Settings>,
     /// Stages that its records pass through.
     #[serde(default)]
     pub pipeline: Stages,
@@ -76,6 +81,9 @@ pub struct ContainerInput {
     pub exclude: Vec<String>,
     /// Where to begin in the logs of containers that are there when the agent runs for the first time.
     pub start: Start,
+    /// Lines of one output that make one record; without it each line is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub multiline: Option<multiline::Settings>,
     /// Stages that their records pass through.
     pub pipeline: Stages,
 }
@@ -126,6 +134,7 @@ impl Default for ContainerInput {
             include: Vec::new(),
             exclude: Vec::new(),
             start: Start::Beginning,
+            multiline: None,
             pipeline: Stages::default(),
         }
     }
@@ -143,6 +152,23 @@ pub const REFERENCE: &[(&str, &str, &str)] = &[
         "beginning",
         "beginning or end: where to begin in files that are there when the input first runs; later files are read whole",
     ),
+    ("files[].multiline.start", "none", "pattern: a line that matches begins a record, others go on with it"),
+    (
+        "files[].multiline.continuation",
+        "none",
+        "pattern: a line that matches goes on with the record before it, others begin one",
+    ),
+    (
+        "files[].multiline.builtin",
+        "[]",
+        "stack traces that are joined, other lines stand alone: java, python, go, rust",
+    ),
+    (
+        "files[].multiline.max_lines",
+        "1000",
+        "most lines of a record, 2 to 10000; further lines make records of their own",
+    ),
+    ("files[].multiline.timeout", "1s", "how long a record's last line waits for another one; 10ms to 1m"),
     ("files[].pipeline", "[]", "stages that the input's records pass through, in this order"),
     (
         "containers.enabled",
@@ -152,6 +178,7 @@ pub const REFERENCE: &[(&str, &str, &str)] = &[
     ("containers.include", "[]", "globs of container names; empty: all"),
     ("containers.exclude", "[]", "globs of container names that are left out"),
     ("containers.start", "beginning", "as files[].start, for containers"),
+    ("containers.multiline", "none", "as files[].multiline, for containers: by output, after joining what the driver cut"),
     ("containers.pipeline", "[]", "as files[].pipeline, for containers"),
     ("pipeline", "[]", "stages that the records of every input pass through, after those of the input"),
     ("poll", "250ms", "time between two looks at a file; 10ms to 1m"),
@@ -191,6 +218,7 @@ pub(super) struct CheckedInput {
     pub(super) format: Format,
     pub(super) labels: BTreeMap<String, String>,
     pub(super) start: Start,
+    pub(super) multiline: Option<Arc<Rules>>,
     pub(super) pipeline: Stages,
     /// Tells whether the globs are the same as when the input ran before.
     pub(super) selection: u64,
@@ -203,6 +231,7 @@ pub(super) struct CheckedContainers {
     pub(super) include: Vec<GlobMatcher>,
     pub(super) exclude: Vec<GlobMatcher>,
     pub(super) start: Start,
+    pub(super) multiline: Option<Arc<Rules>>,
     pub(super) pipeline: Stages,
 }
 
@@ -243,6 +272,7 @@ impl Checked {
             include: globs(&config.containers.include, "containers.include", &mut faults),
             exclude: globs(&config.containers.exclude, "containers.exclude", &mut faults),
             start: config.containers.start,
+            multiline: check_multiline(&config.containers.multiline, "containers", &mut faults),
             pipeline: config.containers.pipeline.clone(),
         };
         faults.extend(intake::faults("pipeline", &config.pipeline));
@@ -319,9 +349,21 @@ fn check_input(input: &FileInput, key: &str, faults: &mut Vec<(String, String)>)
         format: input.format,
         labels: input.labels.clone(),
         start: input.start,
+        multiline: check_multiline(&input.multiline, key, faults),
         pipeline: input.pipeline.clone(),
         selection,
     }
+}
+
+fn check_multiline(
+    settings: &Option<multiline::Settings>,
+    key: &str,
+    faults: &mut Vec<(String, String)>,
+) -> Option<Arc<Rules>> {
+    let found = Rules::new(settings.as_ref()?);
+    let below = |at: &str| if at.is_empty() { String::new() } else { format!(".{at}") };
+    let named = |(at, problem): (String, String)| (format!("{key}.multiline{}", below(&at)), problem);
+    found.map_err(|found| faults.extend(found.into_iter().map(named))).ok().map(Arc::new)
 }
 
 /// Checks the stages of one input: by themselves, so that each fault has its key, and with those of all inputs.
@@ -403,7 +445,7 @@ mod tests {
         for (key, default, _) in REFERENCE.iter().filter(|(key, ..)| !key.starts_with("files[]")) {
             let found = &value[key.split('.').next().unwrap()];
             let found = key.split('.').nth(1).map_or(found, |inner| &found[inner]);
-            let text = found.as_str().map_or_else(|| found.to_string(), str::to_owned);
+            let text = found.as_str().map_or_else(|| found.to_string().replace("null", "none"), str::to_owned);
             assert_eq!(&text, default, "{key}");
         }
     }

@@ -10,7 +10,7 @@ use super::file::{self, Meta, Print};
 use super::frame::{self, Frame};
 use super::intake::Batch;
 use super::position::{Ident, Mark, digest};
-use super::record::{Joiner, Origin, Sink};
+use super::record::{Begun, Joiner, Origin, Sink};
 use super::stats::LogStats;
 use super::window::Window;
 
@@ -238,9 +238,9 @@ impl Generation {
                 }
             };
             if docker {
-                joiner.take(text, cut, self.id, self.offset, &mut sink);
+                joiner.entry(text, cut, self.id, self.offset, &mut sink);
             } else {
-                sink.plain(text, cut);
+                joiner.plain(text, cut, self.id, self.offset, &mut sink);
             }
             self.offset += len as u64;
             self.skipping = cut;
@@ -263,9 +263,9 @@ impl Generation {
         line.truncate(n);
         if !line.is_empty() && !self.skipping {
             if self.is_docker(format, &line) {
-                joiner.take(&line, false, self.id, self.offset, &mut sink);
+                joiner.entry(&line, false, self.id, self.offset, &mut sink);
             } else {
-                sink.plain(&line, false);
+                joiner.plain(&line, false, self.id, self.offset, &mut sink);
             }
         }
         self.offset = self.size;
@@ -273,9 +273,10 @@ impl Generation {
         Ok(())
     }
 
-    /// Reads the entries between two offsets again for the partial record of one output.
+    /// Reads the lines between two offsets again for the unfinished record of one output.
     pub(super) fn replay(
         &self,
+        format: Format,
         span: std::ops::Range<u64>,
         slot: usize,
         joiner: &mut Joiner,
@@ -283,13 +284,15 @@ impl Generation {
         round: &mut Round,
     ) -> io::Result<()> {
         let (mut sink, window) = round.sink(origin);
+        let docker = self.is_docker(format, &[]);
+        let longest = if docker { sink.line_bytes_max.max(DOCKER_LINE_BYTES_MAX) } else { sink.line_bytes_max };
         window.fill(self.id, &self.file, span.start, &[])?;
         let (mut at, mut skipping) = (span.start, false);
         while at < span.end {
-            let longest = sink.line_bytes_max.max(DOCKER_LINE_BYTES_MAX);
             match frame::next(window.between(at, span.end), longest, skipping) {
                 Frame::Line { text } => {
-                    joiner.replay(text, slot, self.id, at, &mut sink);
+                    let begun = Begun { generation: self.id, start: at, at: sink.now.wall };
+                    joiner.replay(text, docker, slot, begun, &mut sink);
                     at += text.len() as u64 + 1;
                 }
                 Frame::Cut { text } => {

@@ -23,6 +23,8 @@ pub struct LogStats {
     pub parse_failures: Counter,
     /// Lines that were cut at `line_bytes_max`.
     pub oversize: Counter,
+    /// Records of several lines that reached a bound and went on in another record.
+    pub multiline_splits: Counter,
     /// Files that were rotated by rename.
     pub rotations: Counter,
     /// Files that were truncated or rewritten in place.

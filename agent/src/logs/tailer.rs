@@ -303,7 +303,12 @@ impl Tailer {
             labels.push(("source".to_owned(), input.name.clone()));
             labels.push(("filename".to_owned(), path.display().to_string()));
             let intake = self.intakes[index].clone();
-            let origin = Origin { labels: label_set(labels), source: path.display().to_string(), intake };
+            let origin = Origin {
+                labels: label_set(labels),
+                source: path.display().to_string(),
+                intake,
+                multiline: input.multiline.clone(),
+            };
             let new = NewTrail { key, path, origin, format: input.format, folder_gone: FolderGone::Wait };
             self.add(new, look);
         }
@@ -326,7 +331,8 @@ impl Tailer {
             let Some(path) = &container.json_log_path else { continue };
             let key = container_key(&container.id, path);
             let labels = container_labels(container, path);
-            let origin = Origin { labels, source: path.clone(), intake: self.container_intake() };
+            let multiline = settings.multiline.clone();
+            let origin = Origin { labels, source: path.clone(), intake: self.container_intake(), multiline };
             if container.state == "running" && is_missing(Path::new(path)) {
                 problems.insert(format!(
                     "the log {path} of container {} is not there: if the agent runs in a container itself, mount \
@@ -387,7 +393,8 @@ impl Tailer {
                 ("source".to_owned(), super::CONTAINERS.to_owned()),
                 ("container_id".to_owned(), id.chars().take(12).collect()),
             ]);
-            let origin = Origin { labels, source: path.display().to_string(), intake: self.container_intake() };
+            let (source, intake) = (path.display().to_string(), self.container_intake());
+            let origin = Origin { labels, source, intake, multiline: self.config.containers.multiline.clone() };
             let new = NewTrail { key, path, origin, format: Format::DockerJson, folder_gone: FolderGone::GiveUp };
             self.add(new, FirstLook::All);
         }

@@ -153,9 +153,9 @@ impl Trail {
     /// The stored form of how far it was read.
     pub(super) fn position(&self) -> Position {
         let index = |id: u64| self.generations.iter().position(|generation| generation.id == id);
-        let partials = self.joiner.partials().each_ref().map(|partial| {
-            let partial = partial.as_ref()?;
-            Some(PartialMark { mark: index(partial.generation)?, start: partial.start })
+        let partials = std::array::from_fn(|slot| {
+            let begun = self.joiner.begun(slot)?;
+            Some(PartialMark { mark: index(begun.generation)?, start: begun.start })
         });
         Position { marks: self.generations.iter().map(Generation::mark).collect(), partials, known: self.known.clone() }
     }
@@ -190,6 +190,11 @@ impl Trail {
         // One that has to wait is looked at, so that no rotation is missed, and read when there is room.
         let is_closed = shared.gate.is_closed(&self.origin.labels);
         self.unread = is_closed || self.read(shared) == Advance::More || self.finish(shared) == Advance::More;
+        if !self.unread {
+            // While there is more to read, the next line may stand there already.
+            let (mut sink, _) = shared.round.sink(&self.origin);
+            self.dirty |= self.joiner.flush_due(&mut sink);
+        }
         self.in_batch |= shared.round.batch.taken() > taken;
         if self.unread && !is_closed { Advance::More } else { Advance::Idle }
     }

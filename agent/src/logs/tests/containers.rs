@@ -198,3 +198,36 @@ fn a_log_that_cannot_be_seen_is_reported() {
     assert_eq!(rig.lines(), ["1"]);
     assert_eq!(rig.stats.problems(), [""; 0]);
 }
+
+#[test]
+fn traces_of_containers_are_joined_per_output_over_restarts() {
+    let (mut rig, container) = rig();
+    let settings = serde_json::from_str(r#"{"builtin": ["java"], "timeout": "1m"}"#).unwrap();
+    rig.config.containers.multiline = Some(settings);
+    rig.restart();
+    let entries = [
+        ("stdout", "a.b.SomeException: x\n"),
+        ("stderr", "c.d.OtherError: y\n"),
+        ("stdout", "\tat a.b.C.d("),
+        ("stderr", "\tat c.d.E.f(E.java:1)\n"),
+        ("stdout", "C.java:1)\n"),
+        ("stderr", "done\n"),
+        ("stdout", "\tat a.b.C.e(C.java:2)\n"),
+        ("stdout", "INFO on\n"),
+    ];
+    for (output, text) in entries {
+        rig.append(&log(), entry(output, text));
+        rig.list(std::slice::from_ref(&container));
+        rig.poll_after(250);
+        rig.restart();
+    }
+    assert_eq!(
+        rig.lines(),
+        [
+            "c.d.OtherError: y\n\tat c.d.E.f(E.java:1)",
+            "done",
+            "a.b.SomeException: x\n\tat a.b.C.d(C.java:1)\n\tat a.b.C.e(C.java:2)",
+            "INFO on"
+        ]
+    );
+}

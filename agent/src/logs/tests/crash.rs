@@ -39,6 +39,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 /// Writes numbered lines in a format, and rotates them.
 struct Writer {
     docker: bool,
+    /// Each record has a second line.
+    multi: bool,
     next: u32,
     begun: bool,
     kept: u32,
@@ -60,8 +62,14 @@ impl Writer {
         let mut text = String::new();
         for _ in 0..lines {
             let begun = std::mem::take(&mut self.begun);
-            let line = if begun { "\n".to_owned() } else { format!("line {}\n", self.next) };
-            text += &self.piece("stdout", &line);
+            // A begun record lacks its second line, or where lines may be cut the end of its first.
+            if !begun || self.docker || !self.multi {
+                let line = if begun { "\n".to_owned() } else { format!("line {}\n", self.next) };
+                text += &self.piece("stdout", &line);
+            }
+            if self.multi {
+                text += &self.piece("stdout", &format!("  more {}\n", self.next));
+            }
             if self.docker && self.next.is_multiple_of(3) {
                 text += &self.piece("stderr", &format!("e{}\n", self.next));
             }
@@ -73,14 +81,15 @@ impl Writer {
     fn begin(&mut self, rig: &Rig) {
         if !self.begun {
             self.begun = true;
-            let text = self.piece("stdout", &format!("line {}", self.next));
+            let end = if self.multi && !self.docker { "\n" } else { "" };
+            let text = self.piece("stdout", &format!("line {}{end}", self.next));
             rig.append("a.log", text);
         }
     }
 
     /// Makes room for `a.log.1`. A plain line is ended first: no rotator of whole lines cuts within one.
     fn shift(&mut self, rig: &Rig) {
-        if self.begun && !self.docker {
+        if self.begun && !self.docker && !self.multi {
             self.write(rig, 1);
         }
         for n in (1..=self.kept).rev() {
@@ -90,10 +99,14 @@ impl Writer {
     }
 }
 
-fn run(steps: &[Step], docker: bool) -> Result<(), TestCaseError> {
+fn run(steps: &[Step], docker: bool, multi: bool) -> Result<(), TestCaseError> {
     // Longer than all steps but `Wait` take together: within it every begun line is ended.
-    let mut rig = Rig::with(|config| config.rotate_grace = Span::secs(60));
-    let mut writer = Writer { docker, next: 0, begun: false, kept: 0, entries: 0 };
+    let mut rig = Rig::with(|config| {
+        config.rotate_grace = Span::secs(60);
+        config.files[0].multiline =
+            multi.then(|| serde_json::from_value(serde_json::json!({"start": "^\\S", "timeout": "1m"})).unwrap());
+    });
+    let mut writer = Writer { docker, multi, next: 0, begun: false, kept: 0, entries: 0 };
     writer.write(&rig, 1);
     rig.poll_after(250);
     for step in steps {
@@ -132,12 +145,14 @@ fn run(steps: &[Step], docker: bool) -> Result<(), TestCaseError> {
     }
     writer.write(&rig, 1);
     rig.settle();
+    rig.poll_after(61_000);
+    let record = |n: u32| if multi { format!("line {n}\n  more {n}") } else { format!("line {n}") };
     let mut seen: BTreeMap<String, u32> = BTreeMap::new();
     for line in rig.lines() {
         *seen.entry(line).or_default() += 1;
     }
     for n in 0..writer.next {
-        prop_assert_eq!(seen.remove(&format!("line {n}")), Some(1), "line {} of {}", n, writer.next);
+        prop_assert_eq!(seen.remove(&record(n)), Some(1), "line {} of {}", n, writer.next);
         if docker && n.is_multiple_of(3) {
             prop_assert_eq!(seen.remove(&format!("e{n}")), Some(1), "error {}", n);
         }
@@ -152,11 +167,21 @@ proptest! {
 
     #[test]
     fn plain_lines_arrive_exactly_once(steps in steps()) {
-        run(&steps, false)?;
+        run(&steps, false, false)?;
+    }
+
+    #[test]
+    fn records_of_several_lines_arrive_exactly_once(steps in steps()) {
+        run(&steps, false, true)?;
+    }
+
+    #[test]
+    fn docker_records_of_several_lines_arrive_exactly_once(steps in steps()) {
+        run(&steps, true, true)?;
     }
 
     #[test]
     fn docker_lines_arrive_exactly_once(steps in steps()) {
-        run(&steps, true)?;
+        run(&steps, true, false)?;
     }
 }

@@ -3,6 +3,7 @@
 mod containers;
 mod crash;
 mod files;
+mod multiline;
 mod rotation;
 mod task;
 
@@ -50,6 +51,7 @@ impl Rig {
                 format: Format::Auto,
                 labels: BTreeMap::new(),
                 start: Start::Beginning,
+                multiline: None,
                 pipeline: Default::default(),
             }],
             rotate_grace: Span::secs(2),

@@ -6,7 +6,6 @@ use super::super::file;
 use super::super::generation::{Generation, Role};
 use super::super::identity::{self, Found};
 use super::super::position::{Ident, Known, Mark, Position};
-use super::super::record::Joiner;
 use super::super::scan::{self, Candidate, Place};
 use super::super::shared::{Shared, Unopened};
 use super::discover::{holds, rotated};
@@ -97,7 +96,7 @@ impl Trail {
         }
         let replayed = self.restore_partials(position, &opened, shared);
         if let Err(error) = replayed {
-            self.joiner = Joiner::default();
+            self.joiner.forget(&mut shared.round.partial_bytes);
             return Err(self.close(opened, error, shared));
         }
         let newest_in_place = opened.last().is_some_and(|(_, _, current)| *current);
@@ -150,7 +149,7 @@ impl Trail {
             for (index, generation, _) in opened.iter().filter(|(index, ..)| *index >= partial.mark) {
                 let start = if *index == partial.mark { partial.start } else { 0 };
                 let span = start..generation.offset;
-                generation.replay(span, slot, &mut self.joiner, &self.origin, &mut shared.round)?;
+                generation.replay(self.format, span, slot, &mut self.joiner, &self.origin, &mut shared.round)?;
             }
         }
         Ok(())
