@@ -24,6 +24,7 @@ pub mod ingest;
 pub mod intake;
 pub mod mqtt;
 pub mod node_labels;
+pub mod outgoing;
 pub mod pki;
 pub mod remote;
 pub mod store;

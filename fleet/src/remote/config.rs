@@ -1,96 +1,23 @@
 //! The section `remote_write` of `fleet.yaml`: Prometheus's keys.
 
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri};
+use crate::outgoing::endpoint::{self, Authorization, BasicAuth, Endpoint, TlsFile};
 use serde::Deserialize;
 use skerry_model::Span;
 use skerry_remote::Protocol;
 use skerry_scrape::relabel;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
-use zeroize::Zeroizing;
+use std::path::Path;
+use std::sync::Arc;
 
 /// Most targets.
 const TARGETS_MAX: usize = 16;
-/// Headers that the sender sets itself.
-const OWN_HEADERS: [&str; 8] = [
-    "authorization",
-    "content-encoding",
-    "content-length",
-    "content-type",
-    "host",
-    "transfer-encoding",
-    "user-agent",
-    "x-prometheus-remote-write-version",
-];
-
-/// A text that no log shows.
-#[derive(Clone, PartialEq, Eq, Deserialize)]
-#[serde(from = "String")]
-pub struct Secret(Zeroizing<String>);
-
-impl From<String> for Secret {
-    fn from(text: String) -> Self {
-        Self(Zeroizing::new(text))
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret")
-    }
-}
-
-/// A secret, or the file that holds it. The file is read for each request, so that it may be replaced.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Credential {
-    /// In the config.
-    Text(Secret),
-    /// In a file; white space around it does not count.
-    File(PathBuf),
-}
-
-impl Credential {
-    /// The secret.
-    ///
-    /// # Errors
-    /// The system's, where the file cannot be read.
-    pub fn read(&self) -> std::io::Result<Zeroizing<String>> {
-        match self {
-            Self::Text(secret) => Ok(secret.0.clone()),
-            Self::File(path) => {
-                let text = std::fs::read_to_string(path).map(Zeroizing::new)?;
-                Ok(Zeroizing::new(text.trim().to_owned()))
-            }
-        }
-    }
-}
-
-/// How a request proves who sends it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Auth {
-    /// User name and password.
-    Basic(String, Option<Credential>),
-    /// A scheme, such as `Bearer`, and what follows it.
-    Scheme(String, Credential),
-}
-
 /// A target, checked.
 #[derive(Debug, Clone)]
 pub struct Target {
     /// Names its place in the queue, its metrics and its losses.
     pub name: String,
     /// Where requests go.
-    pub url: Uri,
-    /// How long one may take.
-    pub timeout: Duration,
-    /// Further headers.
-    pub headers: HeaderMap,
-    /// How it proves who sends it.
-    pub auth: Option<Auth>,
-    /// TLS.
-    pub tls: TlsFile,
+    pub endpoint: Arc<Endpoint>,
     /// What is done to the labels of each series, last of all; a rule may drop it.
     pub relabel: Vec<relabel::Rule>,
     /// Which message it is sent.
@@ -127,22 +54,6 @@ impl Default for Queue {
     }
 }
 
-/// TLS of a target.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct TlsFile {
-    /// PEM of the CAs that are trusted; the machine's where there is none.
-    pub ca_file: Option<PathBuf>,
-    /// PEM chain that the fleet proves itself with.
-    pub cert_file: Option<PathBuf>,
-    /// Its key.
-    pub key_file: Option<PathBuf>,
-    /// Name in the target's certificate, where it is not the URL's.
-    pub server_name: Option<String>,
-    /// Trust any certificate.
-    pub insecure_skip_verify: bool,
-}
-
 /// A target as it is written.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -162,27 +73,6 @@ pub struct File {
     protobuf_message: Option<String>,
     #[serde(default)]
     queue_config: Queue,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct BasicAuth {
-    username: String,
-    password: Option<Secret>,
-    password_file: Option<PathBuf>,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Authorization {
-    #[serde(rename = "type", default = "bearer")]
-    scheme: String,
-    credentials: Option<Secret>,
-    credentials_file: Option<PathBuf>,
-}
-
-fn bearer() -> String {
-    "Bearer".into()
 }
 
 fn remote_timeout() -> Span {
@@ -232,29 +122,12 @@ pub fn check(files: &[File], folder: &Path, fault: &mut impl FnMut(&str, &str)) 
 
 impl File {
     fn checked(&self, folder: &Path, fault: &mut impl FnMut(&str, &str)) -> Option<Target> {
-        let url = self.url(fault);
+        let url = endpoint::url("url", &self.url, "https://store.example/api/v1/write", fault);
         let name = self.name.clone().or_else(|| url.as_ref()?.authority().map(ToString::to_string));
-        let is_name = |name: &str| {
-            (1..=100).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_graphic() && b != b'"' && b != b'\\')
-        };
-        if self.name.as_deref().is_some_and(|name| !is_name(name)) {
-            fault("name", "1 to 100 visible ASCII characters without quotes and backslashes are expected");
+        if self.name.as_deref().is_some_and(|name| !endpoint::is_name(name)) {
+            fault("name", endpoint::NAME_EXPECTED);
         }
-        let mut headers = HeaderMap::new();
-        for (name, value) in &self.headers {
-            let lower = name.to_ascii_lowercase();
-            if OWN_HEADERS.contains(&lower.as_str()) {
-                fault(
-                    &format!("headers.{name}"),
-                    "this header is set by the sender itself; use basic_auth or authorization to prove who sends",
-                );
-                continue;
-            }
-            match (HeaderName::try_from(&lower), HeaderValue::try_from(value)) {
-                (Ok(name), Ok(value)) => drop(headers.insert(name, value)),
-                _ => fault(&format!("headers.{name}"), "this is no header's name and value"),
-            }
-        }
+        let headers = endpoint::headers(&self.headers, fault);
         let protocol = match self.protobuf_message.as_deref().map(Protocol::of_message) {
             None => Protocol::V1,
             Some(Some(protocol)) => protocol,
@@ -276,84 +149,28 @@ impl File {
         if self.remote_timeout < Span::millis(100) {
             fault("remote_timeout", "at least 100ms is expected");
         }
-        let auth = self.auth(folder, fault);
+        let auth = endpoint::auth(self.basic_auth.as_ref(), self.authorization.as_ref(), folder, fault);
         let relabel = relabel::rules(&self.write_relabel_configs).unwrap_or_else(|faults| {
             for (key, problem) in faults {
                 fault(&format!("write_relabel_configs{key}"), &problem);
             }
             Vec::new()
         });
-        let mut tls = self.tls_config.clone();
-        if tls.cert_file.is_some() != tls.key_file.is_some() {
-            fault("tls_config.cert_file", "cert_file and key_file are expected together");
-        }
-        for path in [&mut tls.ca_file, &mut tls.cert_file, &mut tls.key_file].into_iter().flatten() {
-            *path = folder.join(&path);
-        }
+        let tls = self.tls_config.checked(folder, fault);
         Some(Target {
             name: name?,
-            url: url?,
-            timeout: self.remote_timeout.0,
-            headers,
-            auth,
-            tls,
+            endpoint: Arc::new(Endpoint { url: url?, timeout: self.remote_timeout.0, headers, auth, tls }),
             relabel,
             protocol,
             queue: queue.clone(),
         })
-    }
-
-    fn url(&self, fault: &mut impl FnMut(&str, &str)) -> Option<Uri> {
-        let uri = self.url.parse::<Uri>().ok();
-        let is_http = |uri: &Uri| {
-            matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some_and(|host| !host.is_empty())
-        };
-        let Some(uri) = uri.filter(is_http) else {
-            fault("url", "http:// or https:// with a host is expected, such as https://store.example/api/v1/write");
-            return None;
-        };
-        if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
-            fault("url", "a user name in the URL would stand in logs; use basic_auth");
-            return None;
-        }
-        Some(uri)
-    }
-
-    fn auth(&self, folder: &Path, fault: &mut impl FnMut(&str, &str)) -> Option<Auth> {
-        let mut one = |key: &str, text: &Option<Secret>, file: &Option<PathBuf>| match (text, file) {
-            (Some(_), Some(_)) => {
-                fault(key, "the secret or the file that holds it is expected, not both");
-                None
-            }
-            (Some(text), None) => Some(Credential::Text(text.clone())),
-            (None, Some(file)) => Some(Credential::File(folder.join(file))),
-            (None, None) => None,
-        };
-        match (&self.basic_auth, &self.authorization) {
-            (Some(_), Some(_)) => {
-                fault("authorization", "one of basic_auth and authorization is expected");
-                None
-            }
-            (Some(basic), None) => {
-                let password = one("basic_auth.password", &basic.password, &basic.password_file);
-                Some(Auth::Basic(basic.username.clone(), password))
-            }
-            (None, Some(authorization)) => {
-                let Authorization { scheme, credentials, credentials_file } = authorization;
-                let Some(credential) = one("authorization.credentials", credentials, credentials_file) else {
-                    fault("authorization.credentials", "credentials or credentials_file is expected");
-                    return None;
-                };
-                Some(Auth::Scheme(scheme.clone(), credential))
-            }
-            (None, None) => None,
-        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::outgoing::endpoint::{Auth, Credential};
 
     fn checked(text: &str) -> (Vec<Target>, Vec<String>) {
         let files: Vec<File> = skerry_yaml::read(text).unwrap().value;
@@ -381,10 +198,13 @@ mod tests {
         );
         assert_eq!(faults, [""; 0]);
         assert_eq!((targets[0].name.as_str(), targets[1].name.as_str()), ("long", "127.0.0.1:9090"));
-        assert_eq!(targets[0].auth, Some(Auth::Basic("u".into(), Some(Credential::File("/etc/skerry/pw".into())))));
-        assert_eq!(targets[0].tls.ca_file.as_deref(), Some(Path::new("/etc/skerry/ca.pem")));
+        assert_eq!(
+            targets[0].endpoint.auth,
+            Some(Auth::Basic("u".into(), Some(Credential::File("/etc/skerry/pw".into()))))
+        );
+        assert_eq!(targets[0].endpoint.tls.ca_file.as_deref(), Some(Path::new("/etc/skerry/ca.pem")));
         assert_eq!((targets[0].protocol, targets[1].protocol), (Protocol::V2, Protocol::V1));
-        assert_eq!(targets[0].headers["x-scope-orgid"], "a");
+        assert_eq!(targets[0].endpoint.headers["x-scope-orgid"], "a");
         assert!(!format!("{targets:?}").contains("hush"));
     }
 

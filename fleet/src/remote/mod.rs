@@ -15,6 +15,6 @@ pub mod config;
 pub mod receive;
 pub mod send;
 
-pub use config::{Secret, Target};
+pub use config::Target;
 pub use receive::{ReceiveTask, Receiver};
 pub use send::{SendTask, TargetView, Targets};

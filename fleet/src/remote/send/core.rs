@@ -1,5 +1,7 @@
 //! Decides, without I/O, clock or randomness: which requests a window becomes, what an answer means, how long to wait.
 
+use crate::outgoing::backoff::pause_asked;
+use crate::outgoing::http::Answer;
 use crate::store::OutgoingBlock;
 use skerry_chunk::{Limits, MetricBlock};
 use skerry_model::{Labels, NodeId, Sample, SeriesId, TimeRange, UnixMillis};
@@ -7,10 +9,8 @@ use skerry_remote::{Protocol, Series};
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-/// Longest pause that a target may ask for.
-const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
-/// Most characters of a target's words that are kept.
-const WORDS_MAX: usize = 300;
+/// How a store that speaks 2.0 says how many samples it took.
+const WRITTEN: &str = "x-prometheus-remote-write-samples-written";
 
 /// Samples of one node.
 #[derive(Debug, Clone, PartialEq)]
@@ -108,19 +108,6 @@ fn cut(series: BTreeMap<Labels, Vec<Sample>>, samples_max: usize) -> Vec<Vec<Ser
     parts
 }
 
-/// What a target answered.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Answer {
-    /// HTTP status.
-    pub(super) status: u16,
-    /// Header `Retry-After`: seconds, or a date.
-    pub(super) retry_after: Option<String>,
-    /// How many samples it says it took, where it speaks 2.0.
-    pub(super) written: Option<u64>,
-    /// The beginning of its words.
-    pub(super) words: String,
-}
-
 /// What is known of a request before it is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Before {
@@ -170,11 +157,12 @@ pub(super) enum Verdict {
 /// A store that knows 1.0 alone may take a message of 2.0 for an empty one and be content. What speaks 2.0 says how many
 /// samples it took; where nothing is said, nothing was taken.
 pub(super) fn judge(answer: &Answer, sent: &Sent, now: UnixMillis) -> Verdict {
-    let words: String = answer.words.trim().chars().take(WORDS_MAX).collect();
+    let words = answer.words();
+    let written: Option<u64> = answer.headers.get(WRITTEN).and_then(|value| value.to_str().ok()?.trim().parse().ok());
     let why = format!("HTTP {}: {words}", answer.status);
-    let after = || pause_asked(answer.retry_after.as_deref()?, now);
+    let after = || pause_asked(answer.retry_after()?, now);
     match answer.status {
-        200..=299 if sent.protocol == Protocol::V2 && answer.written.is_none() => {
+        200..=299 if sent.protocol == Protocol::V2 && written.is_none() => {
             let why = format!("{why}; it does not say what it took, so it does not speak 2.0: mend protobuf_message");
             Verdict::Retry { after: None, why }
         }
@@ -184,60 +172,14 @@ pub(super) fn judge(answer: &Answer, sent: &Sent, now: UnixMillis) -> Verdict {
         // the first time too, so of them it says nothing.
         400 if sent.before == Before::InDoubt && !sent.is_late && is_order(&words) => Verdict::Repeated,
         429 => Verdict::Retry { after: after(), why },
-        400..=499 => Verdict::Refused { written: answer.written.unwrap_or(0), why },
+        400..=499 => Verdict::Refused { written: written.unwrap_or(0), why },
         _ => Verdict::Retry { after: after(), why },
     }
-}
-
-/// The pause that a `Retry-After` asks for, up to a bound; `None` where it can be read as neither.
-fn pause_asked(text: &str, now: UnixMillis) -> Option<Duration> {
-    let text = text.trim();
-    let pause = match text.parse() {
-        Ok(seconds) => Duration::from_secs(seconds),
-        Err(_) => {
-            let date = jiff::fmt::rfc2822::parse(text).ok()?;
-            UnixMillis(date.timestamp().as_millisecond()).since(now)
-        }
-    };
-    Some(pause.min(RETRY_AFTER_MAX))
 }
 
 /// Whether a refusal is about the order of samples, in the words of Prometheus and those who built on it.
 fn is_order(words: &str) -> bool {
     ["out of order", "out-of-order", "duplicate sample"].iter().any(|phrase| words.contains(phrase))
-}
-
-/// Pauses between tries: doubling from the shortest to the longest, with jitter so that many senders that lost the
-/// same target do not come back at once.
-#[derive(Debug, Clone)]
-pub(super) struct Backoff {
-    min: Duration,
-    max: Duration,
-    next: Duration,
-    random: u64,
-}
-
-impl Backoff {
-    pub(super) fn new(min: Duration, max: Duration, seed: u64) -> Self {
-        Self { min, max, next: min, random: seed | 1 }
-    }
-
-    /// How long to wait after a failure, at least `after`.
-    pub(super) fn pause(&mut self, after: Option<Duration>) -> Duration {
-        // Xorshift: good enough to spread tries.
-        self.random ^= self.random << 13;
-        self.random ^= self.random >> 7;
-        self.random ^= self.random << 17;
-        let share = 0.5 + (self.random >> 12) as f64 / (1u64 << 52) as f64 / 2.0;
-        let pause = self.next.mul_f64(share);
-        self.next = self.next.saturating_mul(2).min(self.max);
-        after.map_or(pause, |after| after + self.min.mul_f64(share)).max(pause)
-    }
-
-    /// After a success the next failure begins anew.
-    pub(super) fn reset(&mut self) {
-        self.next = self.min;
-    }
 }
 
 /// Deals nodes out to `lanes`, the fullest ones first, each to the lane that has least.

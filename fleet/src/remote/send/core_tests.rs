@@ -1,5 +1,6 @@
 use super::*;
 use crate::intake::fixture::{at, labels as labels_of, node};
+use axum::http::{HeaderName, HeaderValue};
 use proptest::prelude::*;
 use skerry_chunk::Column;
 use skerry_model::{UnixMillis, stale_nan};
@@ -97,20 +98,11 @@ proptest! {
             }
         }
     }
+}
 
-    #[test]
-    fn pauses_stay_between_their_bounds(seed in any::<u64>(), failures in 1usize..40) {
-        let (min, max) = (Duration::from_millis(30), Duration::from_secs(5));
-        let mut backoff = Backoff::new(min, max, seed);
-        for nth in 0..failures {
-            let full = (min * 2u32.saturating_pow(u32::try_from(nth).unwrap())).min(max);
-            let pause = backoff.pause(None);
-            prop_assert!(pause >= full / 2 && pause <= full, "{:?} at {}", pause, nth);
-        }
-        prop_assert!(backoff.pause(Some(Duration::from_secs(60))) >= Duration::from_secs(60));
-        backoff.reset();
-        prop_assert!(backoff.pause(None) <= min);
-    }
+fn answer(status: u16, words: &str, header: Option<(&'static str, &str)>) -> Answer {
+    let headers = header.map(|(name, value)| (HeaderName::from_static(name), HeaderValue::try_from(value).unwrap()));
+    Answer { status, headers: headers.into_iter().collect(), body: words.into() }
 }
 
 const NEW: Sent = Sent { protocol: Protocol::V1, is_late: false, before: Before::New };
@@ -118,7 +110,10 @@ const AGAIN: Sent = Sent { before: Before::InDoubt, ..NEW };
 
 #[test]
 fn a_store_that_does_not_say_what_it_took_took_nothing_of_2_0() {
-    let answer = |status, written| Answer { status, retry_after: None, written, words: String::new() };
+    let answer = |status, written: Option<u64>| match written {
+        None => answer(status, "", None),
+        Some(written) => answer(status, "", Some((WRITTEN, &written.to_string()))),
+    };
     let sent = Sent { protocol: Protocol::V2, ..NEW };
     let Verdict::Retry { why, .. } = judge(&answer(204, None), &sent, at(0)) else { panic!("to be tried again") };
     assert!(why.contains("protobuf_message"), "{why}");
@@ -128,8 +123,7 @@ fn a_store_that_does_not_say_what_it_took_took_nothing_of_2_0() {
 
 #[test]
 fn answers_are_judged_as_the_specification_says() {
-    let answer = |status, words: &str| Answer { status, retry_after: None, written: None, words: words.into() };
-    let judged = |status, words: &str| judge(&answer(status, words), &NEW, at(0));
+    let judged = |status, words: &str| judge(&answer(status, words, None), &NEW, at(0));
     assert_eq!(judged(200, ""), Verdict::Sent);
     assert_eq!(judged(204, ""), Verdict::Sent);
     for status in [500, 502, 503, 504, 429, 301, 302] {
@@ -147,7 +141,7 @@ fn answers_are_judged_as_the_specification_says() {
         ("soon", None),
         ("-1", None),
     ] {
-        let asked = Answer { status: 503, retry_after: Some(text.into()), written: None, words: String::new() };
+        let asked = answer(503, "", Some(("retry-after", text)));
         let Verdict::Retry { after, .. } = judge(&asked, &NEW, at(0)) else { panic!("to be tried again") };
         assert_eq!(after, secs.map(Duration::from_secs), "{text}");
     }
@@ -158,7 +152,7 @@ fn answers_are_judged_as_the_specification_says() {
 #[test]
 fn a_request_in_doubt_that_is_out_of_order_was_taken_before() {
     for words in ["out of order sample\n", "duplicate sample for timestamp", "err-mimir-sample-out-of-order"] {
-        let answer = Answer { status: 400, retry_after: None, written: None, words: words.into() };
+        let answer = answer(400, words, None);
         assert_eq!(judge(&answer, &AGAIN, at(0)), Verdict::Repeated, "{words}");
         assert!(
             matches!(judge(&answer, &Sent { is_late: true, ..AGAIN }, at(0)), Verdict::Refused { .. }),
@@ -166,7 +160,7 @@ fn a_request_in_doubt_that_is_out_of_order_was_taken_before() {
         );
         assert!(matches!(judge(&answer, &NEW, at(0)), Verdict::Refused { .. }));
     }
-    let other = Answer { status: 400, retry_after: None, written: None, words: "label name is invalid".into() };
+    let other = answer(400, "label name is invalid", None);
     assert!(matches!(judge(&other, &AGAIN, at(0)), Verdict::Refused { .. }));
 }
 

@@ -1,16 +1,32 @@
 //! One of a target's lanes: a connection, and the requests that go over it one after the other.
 
-use super::client::Client;
-use super::core::{Backoff, Before, Request, Sent, Verdict, judge};
+use super::core::{Before, Request, Sent, Verdict, judge};
 use super::stats::TargetStats;
 use crate::clock::WallClock;
+use crate::outgoing::backoff::Backoff;
+use crate::outgoing::http::{Client, Form};
 use crate::remote::config::Target;
 use crate::store::{LossRow, unsent};
+use axum::http::{HeaderName, HeaderValue, header};
 use bytes::Bytes;
 use rustls::ClientConfig;
 use skerry_model::{LossReason, NodeId};
+use skerry_remote::Protocol;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+
+/// Most bytes of an answer that are read; its first words say what is wrong.
+const ANSWER_BYTES_MAX: usize = 16 * 1024;
+
+/// What the requests of a protocol look like.
+fn form(protocol: Protocol) -> Form {
+    let headers = vec![
+        (header::CONTENT_TYPE, HeaderValue::from_static(protocol.content_type())),
+        (header::CONTENT_ENCODING, HeaderValue::from_static("snappy")),
+        (HeaderName::from_static("x-prometheus-remote-write-version"), HeaderValue::from_static(protocol.version())),
+    ];
+    Form { path: None, headers, answer_bytes_max: ANSWER_BYTES_MAX }
+}
 
 /// Sends one request after the other.
 pub(super) struct Lane {
@@ -33,7 +49,7 @@ impl Lane {
         let seed = skerry_seal::random().map_or(1, u64::from_le_bytes);
         Self {
             target: target.clone(),
-            client: Client::new(target.clone(), tls.clone()),
+            client: Client::new(target.endpoint.clone(), form(target.protocol), tls.clone()),
             backoff: Backoff::new(min, max, seed),
             stats: stats.clone(),
             wall: wall.clone(),
@@ -100,7 +116,7 @@ impl Lane {
     fn fail(&mut self, samples: u64, why: &str) {
         TargetStats::add(&self.stats.failed_samples, samples);
         TargetStats::add(&self.stats.failed_requests, 1);
-        let is_first = self.stats.fail((self.wall)(), why, !std::mem::replace(&mut self.is_failing, true));
+        let is_first = self.stats.failing.fail((self.wall)(), why, !std::mem::replace(&mut self.is_failing, true));
         if is_first {
             tracing::warn!(target = self.target.name, why, "a remote-write target fails; it is tried until it works");
         }
@@ -108,7 +124,7 @@ impl Lane {
 
     fn succeed(&mut self) {
         self.backoff.reset();
-        if std::mem::take(&mut self.is_failing) && self.stats.recover() {
+        if std::mem::take(&mut self.is_failing) && self.stats.failing.recover() {
             tracing::info!(target = self.target.name, "the remote-write target works again");
         }
     }

@@ -4,13 +4,10 @@
 //! they are taken. A target that fails is tried again for ever; what it misses meanwhile lies in the store, as long as
 //! retention keeps it. A request that the target refuses for what it holds is dropped and booked in its node's ledger.
 
-mod client;
 mod core;
 mod lane;
 mod stats;
 mod task;
-mod tls;
 
-pub use client::ClientError;
 pub use stats::{TargetStats, TargetView, Targets};
 pub use task::{OpenTargetError, SendTask};

@@ -1,10 +1,11 @@
 //! How each target fares: for `/metrics`, the API and the CLI.
 
+use crate::outgoing::failing::Failing;
 use serde::{Deserialize, Serialize};
 use skerry_model::UnixMillis;
 use std::fmt::Write;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 /// What is counted of one target since the server started.
 #[derive(Debug, Default)]
@@ -23,44 +24,12 @@ pub struct TargetStats {
     pub(super) excluded_samples: AtomicU64,
     /// When the oldest block came in that the target does not have; 0 where it has all.
     pub(super) oldest_ms: AtomicI64,
-    pub(super) failing: Mutex<Failing>,
-}
-
-/// Which part of a target's requests fails.
-#[derive(Debug, Default)]
-pub(super) struct Failing {
-    /// How many lanes; the rest counts only if it is not zero.
-    lanes: usize,
-    since: UnixMillis,
-    why: String,
+    pub(super) failing: Failing,
 }
 
 impl TargetStats {
     pub(super) fn add(counter: &AtomicU64, number: u64) {
         counter.fetch_add(number, Ordering::Relaxed);
-    }
-
-    /// Notes a failure, and whether its lane worked before; whether all lanes did.
-    pub(super) fn fail(&self, at: UnixMillis, why: &str, is_new: bool) -> bool {
-        let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
-        if failing.lanes == 0 {
-            failing.since = at;
-        }
-        failing.lanes += usize::from(is_new);
-        why.clone_into(&mut failing.why);
-        failing.lanes == 1 && is_new
-    }
-
-    /// Notes that a lane that failed works again; whether all do now.
-    pub(super) fn recover(&self) -> bool {
-        let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
-        failing.lanes = failing.lanes.saturating_sub(1);
-        failing.lanes == 0
-    }
-
-    fn failing(&self) -> Option<(UnixMillis, String)> {
-        let failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
-        (failing.lanes > 0).then(|| (failing.since, failing.why.clone()))
     }
 
     fn lag(&self, now: UnixMillis) -> f64 {
@@ -101,7 +70,7 @@ impl Targets {
     #[must_use]
     pub fn views(&self, now: UnixMillis) -> Vec<TargetView> {
         let view = |stats: &Arc<TargetStats>| {
-            let error = stats.failing();
+            let error = stats.failing.now();
             TargetView {
                 name: stats.name.clone(),
                 url: stats.url.clone(),
@@ -165,7 +134,7 @@ impl Targets {
         let name = "skerry_fleet_remote_write_up";
         let _ = write!(text, "# HELP {name} Whether the last request was answered well.\n# TYPE {name} gauge\n");
         for stats in self.0.iter() {
-            let up = u8::from(stats.failing().is_none());
+            let up = u8::from(stats.failing.now().is_none());
             let _ = writeln!(text, "{name}{{target=\"{}\"}} {up}", stats.name);
         }
         text

@@ -3,11 +3,11 @@
 use super::core::{Before, LabelCache, Shown, deal, decode, requests};
 use super::lane::Lane;
 use super::stats::{TargetStats, Targets};
-use super::tls::{self, TlsError};
 use crate::clock::WallClock;
 use crate::control::ControlError;
 use crate::delivery::Delivery;
 use crate::node_labels::NodeLabels;
+use crate::outgoing::tls::{self, TlsError};
 use crate::remote::config::Target;
 use crate::store::{LossRow, OutgoingBlock, ReadError, Store, StoreError, Window, WindowMax, unsent};
 use skerry_chunk::MetricBlock;
@@ -91,14 +91,9 @@ impl SendTask {
     ) -> Result<(Vec<Self>, Targets), OpenTargetError> {
         let mut tasks = Vec::with_capacity(targets.len());
         for target in targets {
-            let tls = match target.url.scheme_str() {
-                Some("https") => Some(Arc::new(
-                    tls::config(&target.tls)
-                        .map_err(|source| OpenTargetError { target: target.name.clone(), source })?,
-                )),
-                _ => None,
-            };
-            let (name, url) = (target.name.clone(), target.url.to_string());
+            let tls = tls::of_endpoint(&target.endpoint)
+                .map_err(|source| OpenTargetError { target: target.name.clone(), source })?;
+            let (name, url) = (target.name.clone(), target.endpoint.url.to_string());
             let stats = Arc::new(TargetStats { name, url, ..TargetStats::default() });
             let target = Arc::new(target);
             let lane = |_| Lane::new(&target, &tls, &stats, wall);

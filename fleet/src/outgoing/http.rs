@@ -1,8 +1,8 @@
 //! One HTTP connection to a target, opened when it is needed and kept while it lasts.
 
-use super::core::Answer;
-use crate::remote::config::{Auth, Target};
-use axum::http::{HeaderValue, Method, Request, header, request};
+use super::connect::{self, Stream};
+use super::endpoint::{Auth, Endpoint};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header, request};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
@@ -10,24 +10,51 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
-use rustls::pki_types::ServerName;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::task::JoinSet;
-use tokio_rustls::TlsConnector;
 use zeroize::Zeroizing;
 
-/// Most bytes of an answer that are read; its first words say what is wrong.
-const ANSWER_BYTES_MAX: usize = 16 * 1024;
+/// What a target answered.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Answer {
+    /// HTTP status.
+    pub(crate) status: u16,
+    /// Its headers.
+    pub(crate) headers: HeaderMap,
+    /// Its body, up to the bound that was asked for; empty where it is longer.
+    pub(crate) body: Vec<u8>,
+}
 
-/// How a store that speaks 2.0 says what it took.
-const WRITTEN: &str = "x-prometheus-remote-write-samples-written";
+impl Answer {
+    /// Header `Retry-After`: seconds, or a date.
+    pub(crate) fn retry_after(&self) -> Option<&str> {
+        self.headers.get(header::RETRY_AFTER)?.to_str().ok()
+    }
+
+    /// The beginning of its words.
+    pub(crate) fn words(&self) -> String {
+        String::from_utf8_lossy(&self.body).trim().chars().take(WORDS_MAX).collect()
+    }
+}
+
+/// Most characters of a target's words that are kept.
+const WORDS_MAX: usize = 300;
+
+/// What every request to a target has in common.
+#[derive(Debug, Clone)]
+pub(crate) struct Form {
+    /// Path and query, where they are not those of the endpoint's URL.
+    pub(crate) path: Option<String>,
+    /// Headers of its protocol.
+    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
+    /// Most bytes of an answer that are read.
+    pub(crate) answer_bytes_max: usize,
+}
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
-pub enum ClientError {
+pub(crate) enum ClientError {
     /// It took too long.
     #[error("no answer within {} s", .0.as_secs_f64())]
     Timeout(Duration),
@@ -48,8 +75,9 @@ pub enum ClientError {
 }
 
 /// A connection to a target.
-pub(super) struct Client {
-    target: Arc<Target>,
+pub(crate) struct Client {
+    endpoint: Arc<Endpoint>,
+    form: Form,
     tls: Option<Arc<ClientConfig>>,
     open: Option<http1::SendRequest<Full<Bytes>>>,
     /// Drives the connection; dropped with it.
@@ -57,13 +85,13 @@ pub(super) struct Client {
 }
 
 impl Client {
-    pub(super) fn new(target: Arc<Target>, tls: Option<Arc<ClientConfig>>) -> Self {
-        Self { target, tls, open: None, driver: JoinSet::new() }
+    pub(crate) fn new(endpoint: Arc<Endpoint>, form: Form, tls: Option<Arc<ClientConfig>>) -> Self {
+        Self { endpoint, form, tls, open: None, driver: JoinSet::new() }
     }
 
     /// Sends one body and waits for the answer. After an error the next call connects anew.
-    pub(super) async fn post(&mut self, body: Bytes) -> Result<Answer, ClientError> {
-        let limit = self.target.timeout;
+    pub(crate) async fn post(&mut self, body: Bytes) -> Result<Answer, ClientError> {
+        let limit = self.endpoint.timeout;
         let done = tokio::time::timeout(limit, self.exchange(body)).await;
         let answer = done.unwrap_or(Err(ClientError::Timeout(limit)));
         if answer.is_err() {
@@ -88,34 +116,31 @@ impl Client {
             None => self.connect().await?,
         };
         let answer = open.send_request(request).await?;
-        let status = answer.status().as_u16();
-        let retry_after = answer.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
-        let retry_after = retry_after.map(str::to_owned);
-        let written = answer.headers().get(WRITTEN).and_then(|value| value.to_str().ok()?.trim().parse().ok());
-        let words = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await;
-        if let Ok(words) = words {
-            let words = String::from_utf8_lossy(&words.to_bytes()).into_owned();
+        let (head, body) = answer.into_parts();
+        let (status, headers) = (head.status.as_u16(), head.headers);
+        if let Ok(body) = Limited::new(body, self.form.answer_bytes_max).collect().await {
             self.open = Some(open);
-            return Ok(Answer { status, retry_after, written, words });
+            return Ok(Answer { status, headers, body: body.to_bytes().to_vec() });
         }
         // The status counts; a connection with the rest of a long answer in it is of no more use.
         self.close();
-        Ok(Answer { status, retry_after, written, words: String::new() })
+        Ok(Answer { status, headers, body: Vec::new() })
     }
 
     fn request(&self, body: Bytes) -> Result<Request<Full<Bytes>>, ClientError> {
-        let (target, url) = (&self.target, &self.target.url);
+        let (target, url) = (&self.endpoint, &self.endpoint.url);
         let made = |error: axum::http::Error| ClientError::Request(error.to_string());
-        let path = url.path_and_query().map_or("/", |path| path.as_str());
+        let own = url.path_and_query().map_or("/", |path| path.as_str());
+        let path = self.form.path.as_deref().unwrap_or(own);
         let host = url.authority().map_or("", |authority| authority.as_str());
         let mut builder = Request::builder()
             .method(Method::POST)
             .uri(path)
             .header(header::HOST, host)
-            .header(header::USER_AGENT, concat!("skerry-fleet/", env!("CARGO_PKG_VERSION")))
-            .header(header::CONTENT_TYPE, target.protocol.content_type())
-            .header(header::CONTENT_ENCODING, "snappy")
-            .header("x-prometheus-remote-write-version", target.protocol.version());
+            .header(header::USER_AGENT, concat!("skerry-fleet/", env!("CARGO_PKG_VERSION")));
+        for (name, value) in &self.form.headers {
+            builder = builder.header(name, value);
+        }
         if let Some(auth) = &target.auth {
             builder = authorize(builder, auth)?;
         }
@@ -127,26 +152,17 @@ impl Client {
     }
 
     async fn connect(&mut self) -> Result<http1::SendRequest<Full<Bytes>>, ClientError> {
-        let url = &self.target.url;
+        let url = &self.endpoint.url;
         let host = url.host().unwrap_or_default();
         let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
         let port = url.port_u16().unwrap_or(if self.tls.is_some() { 443 } else { 80 });
-        let failed = |source| ClientError::Connect { address: format!("{host}:{port}"), source };
-        let stream = TcpStream::connect((host, port)).await.map_err(failed)?;
-        // A request is written in one go and waited for.
-        let _ = stream.set_nodelay(true);
-        let Some(tls) = &self.tls else { return self.handshake(stream).await };
-        let name = self.target.tls.server_name.as_deref().unwrap_or(host);
-        let name = ServerName::try_from(name.to_owned())
-            .map_err(|error| failed(std::io::Error::other(format!("{name:?}: {error}"))))?;
-        let stream = TlsConnector::from(tls.clone()).connect(name, stream).await.map_err(failed)?;
-        self.handshake(stream).await
+        let name = self.endpoint.tls.server_name.as_deref();
+        let stream = connect::connect(host, port, self.tls.as_ref(), name).await;
+        self.handshake(stream.map_err(|source| ClientError::Connect { address: format!("{host}:{port}"), source })?)
+            .await
     }
 
-    async fn handshake<S>(&mut self, stream: S) -> Result<http1::SendRequest<Full<Bytes>>, ClientError>
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
+    async fn handshake(&mut self, stream: Box<dyn Stream>) -> Result<http1::SendRequest<Full<Bytes>>, ClientError> {
         let (open, connection) = http1::handshake(TokioIo::new(stream)).await?;
         self.driver = JoinSet::new();
         // Its error comes out of the request that was under way.

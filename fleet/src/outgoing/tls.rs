@@ -1,6 +1,6 @@
 //! TLS towards a target.
 
-use super::super::config::TlsFile;
+use super::endpoint::{Endpoint, TlsFile};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 /// Why a target's TLS cannot be set up.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum TlsError {
+pub(crate) enum TlsError {
     /// A file is no PEM of what it should hold.
     #[error("read {}; a PEM file is expected", path.display())]
     File {
@@ -27,8 +27,19 @@ pub(super) enum TlsError {
     Config(#[from] rustls::Error),
 }
 
+/// TLS where the endpoint's URL wants it.
+///
+/// # Errors
+/// [`TlsError`] where one of its files cannot be used.
+pub(crate) fn of_endpoint(endpoint: &Endpoint) -> Result<Option<Arc<ClientConfig>>, TlsError> {
+    match endpoint.url.scheme_str() {
+        Some("https") => config(&endpoint.tls).map(|tls| Some(Arc::new(tls))),
+        _ => Ok(None),
+    }
+}
+
 /// TLS with the ring provider.
-pub(super) fn config(files: &TlsFile) -> Result<ClientConfig, TlsError> {
+pub(crate) fn config(files: &TlsFile) -> Result<ClientConfig, TlsError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions()?;
     let builder = if files.insecure_skip_verify {
