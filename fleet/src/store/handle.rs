@@ -6,6 +6,7 @@ use super::config::Config;
 use super::counts::{self, Counts, Usage};
 use super::error::{CompactError, OpenError, ReadError, StoreError};
 use super::events::{self, EventRow, LossRow, QuarantineRow};
+use super::forwarding::{self, LogWindow, Place, Start};
 use super::logs::{self, LogQuery, LogRows};
 use super::outgoing::{self, Change, Window, WindowMax};
 use super::retention::{Retained, Tidied};
@@ -190,6 +191,44 @@ impl Store {
     async fn change(&self, change: Change) -> Result<(), StoreError> {
         let (reply, done) = oneshot::channel();
         self.send(Command::Remote { change, reply }).await?;
+        done.await.unwrap_or(Err(StoreError::Closed))
+    }
+
+    /// Says which forward targets there are. A new one begins where it says; one that is not named is forgotten.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn set_forward_targets(&self, targets: Vec<(String, Start)>) -> Result<(), StoreError> {
+        self.forward(forwarding::Change::Targets(targets)).await
+    }
+
+    /// The next blocks that a forward target is to be sent, behind number `after` of the queue where that is given, in
+    /// the order in which they came in: as many as hold `bytes_max`, one at least; empty where it has them all.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn log_window(&self, target: &str, after: Option<i64>, bytes_max: usize) -> Result<LogWindow, ReadError> {
+        let target = target.to_owned();
+        self.read(move |connection| forwarding::window(connection, &target, after, bytes_max)).await
+    }
+
+    /// Notes what a forward target has, less what it refused for good, and the sender's own state where it changed.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn advance(
+        &self,
+        target: &str,
+        place: Place,
+        state: Option<String>,
+        losses: Vec<(NodeId, LossRow)>,
+    ) -> Result<(), StoreError> {
+        self.forward(forwarding::Change::Advance { target: target.to_owned(), place, state, losses }).await
+    }
+
+    async fn forward(&self, change: forwarding::Change) -> Result<(), StoreError> {
+        let (reply, done) = oneshot::channel();
+        self.send(Command::Forward { change, reply }).await?;
         done.await.unwrap_or(Err(StoreError::Closed))
     }
 

@@ -3,6 +3,7 @@
 use super::counts::{self, Delta};
 use super::events::{self, LossRow};
 use super::outgoing;
+use super::queue;
 use super::ranges;
 use crate::intake::core::{Content, Ledger, LogRows, MetricRows, StreamKey, StreamState, Taken};
 use rusqlite::{Connection, OptionalExtension, params};
@@ -254,6 +255,9 @@ impl Ledger for SqlLedger<'_> {
             }
             Content::Logs(rows) => {
                 self.add_logs(stream, rows, received)?;
+                if queue::LOGS.is_waited(self.connection)? {
+                    queue::enqueue_logs(self.connection, node)?;
+                }
                 delta.log_lines = rows.records;
                 delta.log_bytes = rows.raw_bytes;
             }

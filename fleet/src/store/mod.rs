@@ -17,11 +17,13 @@ mod config;
 mod counts;
 mod error;
 mod events;
+mod forwarding;
 mod handle;
 mod index;
 mod ledger;
 mod logs;
 mod outgoing;
+mod queue;
 mod ranges;
 mod retention;
 mod schema;
@@ -32,6 +34,8 @@ mod stats;
 mod writer;
 
 #[cfg(test)]
+mod forwarding_tests;
+#[cfg(test)]
 mod outgoing_tests;
 #[cfg(test)]
 mod tests;
@@ -41,6 +45,7 @@ pub use config::Config;
 pub use counts::{Counts, Usage};
 pub use error::{CompactError, OpenError, ReadError, StoreError};
 pub use events::{EventRow, LossRow, QuarantineRow, event_kind};
+pub use forwarding::{FoundBlock, LogWindow, Place, Start, WaitingBlock, not_forwarded};
 pub use handle::{Store, WriterHandle, open};
 pub use logs::{LogPosition, LogQuery, LogRow, LogRows};
 pub use outgoing::{OutgoingBlock, Window, WindowMax, unsent};

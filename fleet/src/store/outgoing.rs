@@ -1,22 +1,18 @@
-//! What remote-write targets have yet to be sent: a queue of the blocks that came in, and each target's place in it.
-//!
-//! The queue holds no samples, only which blocks are waited for; a row goes with the last target that was sent it, or
-//! with its block when retention drops that, and then the loss is booked for every target that still waited. Numbers
-//! of the queue are never used twice, whatever becomes of the blocks' own.
+//! What remote-write targets have yet to be sent: each target's place in the queue of blocks, see [`queue`](super::queue).
 //!
 //! Whoever rewrites blocks leaves those alone that stand in `remote_block`, and puts nothing into it: a target would
-//! else be sent samples a second time, or never. A trigger refuses to delete a block that stands there.
+//! else be sent samples a second time, or never.
 //!
 //! Before a window of the queue is sent it is noted with the size of its requests. A server that was killed half way
 //! then makes the same requests again, and a target that takes a request whole or not at all misses nothing.
 
 use super::error::ReadError;
-use super::events::{self, LossRow, name};
-use super::ledger::{labels_of, node_id};
+use super::events::{LossRow, name};
+use super::ledger::labels_of;
+use super::queue::{self, SAMPLES};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, params};
-use skerry_model::{Epoch, Labels, LossReason, NodeId, SeriesId, StreamKind, TimeRange, UnixMillis};
-use std::collections::BTreeMap;
+use skerry_model::{Epoch, Labels, LossReason, NodeId, SeriesId, TimeRange, UnixMillis};
 
 /// - `remote_target`: `sent` is the last number of the queue that it has; `sending`, if set, the one it is sent up to
 ///   now, in requests of `samples_max` samples.
@@ -31,9 +27,6 @@ CREATE TRIGGER IF NOT EXISTS remote_block_held BEFORE DELETE ON metric_block
   WHEN EXISTS (SELECT 1 FROM remote_block WHERE block = OLD.id)
   BEGIN SELECT RAISE(ABORT, 'remote write still waits for this block'); END;
 ";
-
-/// What stands before a target's name as the source of a loss.
-const SOURCE: &str = "remote_write:";
 
 /// A change that the writer makes.
 pub(super) enum Change {
@@ -88,15 +81,12 @@ pub struct OutgoingBlock {
 /// The entry for samples that a target does not get.
 #[must_use]
 pub fn unsent(target: &str, reason: LossReason, samples: u64, range: TimeRange, now: UnixMillis) -> LossRow {
-    let source = format!("{SOURCE}{target}");
-    LossRow { stream: StreamKind::Metrics, reason, count: Some(samples), range, source, received: now }
+    SAMPLES.loss(target, reason, samples, range, now)
 }
 
 /// Newest time of what the node sent, while somebody waits for blocks; `None` where nobody does.
 pub(super) fn newest_before(connection: &Connection, node: i64) -> rusqlite::Result<Option<i64>> {
-    let waited: bool =
-        connection.prepare_cached("SELECT EXISTS(SELECT 1 FROM remote_target)")?.query_row([], |row| row.get(0))?;
-    if !waited {
+    if !SAMPLES.is_waited(connection)? {
         return Ok(None);
     }
     connection
@@ -116,7 +106,7 @@ pub(super) fn enqueue(connection: &Connection, node: i64, range: TimeRange, befo
 
 pub(super) fn apply(connection: &Connection, change: &Change) -> rusqlite::Result<()> {
     match change {
-        Change::Targets(targets) => set_targets(connection, targets),
+        Change::Targets(targets) => SAMPLES.set_targets(connection, targets).map(drop),
         Change::Begin { target, through, samples_max } => connection
             .prepare_cached("UPDATE remote_target SET sending = ?, samples_max = ? WHERE name = ?")?
             .execute(params![through, i64::try_from(*samples_max).unwrap_or(i64::MAX), target])
@@ -125,10 +115,10 @@ pub(super) fn apply(connection: &Connection, change: &Change) -> rusqlite::Resul
             connection
                 .prepare_cached("UPDATE remote_target SET sent = ?, sending = NULL, samples_max = NULL WHERE name = ?")?
                 .execute(params![through, target])?;
-            book(connection, losses)?;
-            forget_sent(connection)
+            queue::book(connection, losses)?;
+            SAMPLES.forget_sent(connection)
         }
-        Change::Losses(losses) => book(connection, losses),
+        Change::Losses(losses) => queue::book(connection, losses),
         Change::CloseEpochsBut { node, kept } => connection
             .prepare_cached(
                 "UPDATE stream SET open = 0
@@ -137,71 +127,6 @@ pub(super) fn apply(connection: &Connection, change: &Change) -> rusqlite::Resul
             .execute(params![node.as_str(), i64::try_from(kept.0).unwrap_or(i64::MAX)])
             .map(drop),
     }
-}
-
-fn set_targets(connection: &Connection, targets: &[String]) -> rusqlite::Result<()> {
-    let mut query = connection.prepare("SELECT name FROM remote_target")?;
-    let known: Vec<String> = query.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
-    for name in known.iter().filter(|name| !targets.contains(name)) {
-        connection.execute("DELETE FROM remote_target WHERE name = ?", [name])?;
-    }
-    for name in targets {
-        // The highest number that the queue ever gave out.
-        connection.execute(
-            "INSERT OR IGNORE INTO remote_target(name, sent)
-             VALUES(?, coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'remote_block'), 0))",
-            [name],
-        )?;
-    }
-    forget_sent(connection)
-}
-
-/// Takes rows out of the queue that every target was sent.
-fn forget_sent(connection: &Connection) -> rusqlite::Result<()> {
-    connection
-        .prepare_cached(
-            "DELETE FROM remote_block WHERE id <= (SELECT coalesce(min(sent), 9223372036854775807) FROM remote_target)",
-        )?
-        .execute([])
-        .map(drop)
-}
-
-fn book(connection: &Connection, losses: &[(NodeId, LossRow)]) -> rusqlite::Result<()> {
-    for (node, loss) in losses {
-        events::merge_loss(connection, node_id(connection, node)?, loss)?;
-    }
-    Ok(())
-}
-
-/// Takes blocks out of the queue that retention drops, and books what targets miss by it: one entry for each node and
-/// target.
-pub(super) fn give_up(
-    connection: &Connection,
-    blocks: impl Iterator<Item = i64>,
-    now: UnixMillis,
-) -> rusqlite::Result<()> {
-    let mut waiting = connection.prepare_cached(
-        "SELECT t.name, r.node, b.samples, b.t0, b.t1 FROM remote_block r JOIN metric_block b ON b.id = r.block
-         JOIN remote_target t ON t.sent < r.id WHERE r.block = ?",
-    )?;
-    let mut remove = connection.prepare_cached("DELETE FROM remote_block WHERE block = ?")?;
-    let mut missed: BTreeMap<(String, i64), (u64, TimeRange)> = BTreeMap::new();
-    for block in blocks {
-        let rows = waiting.query_map([block], |row| {
-            let range = TimeRange { from: UnixMillis(row.get(3)?), to: UnixMillis(row.get(4)?) };
-            Ok(((row.get(0)?, row.get(1)?), u64::try_from(row.get::<_, i64>(2)?).unwrap_or(0), range))
-        })?;
-        for row in rows {
-            let (key, samples, range) = row?;
-            let entry = missed.entry(key).or_insert((0, range));
-            *entry = (entry.0 + samples, entry.1.cover(range));
-        }
-        remove.execute([block])?;
-    }
-    for ((target, node), (samples, range)) in missed {
-        events::merge_loss(connection, node, &unsent(&target, LossReason::Retention, samples, range, now))?;
-    }
-    Ok(())
 }
 
 /// The next window of a target.

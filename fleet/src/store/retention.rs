@@ -8,7 +8,7 @@ use super::config::Config;
 use super::counts::{self, Usage};
 use super::events::{self, LossRow};
 use super::ledger::labels_of;
-use super::outgoing;
+use super::queue::Queue;
 use rusqlite::{Connection, OptionalExtension, params};
 use skerry_model::{LossReason, StreamKind, TimeRange, UnixMillis};
 use std::collections::BTreeMap;
@@ -184,8 +184,12 @@ fn heads(connection: &Connection) -> rusqlite::Result<Vec<Head>> {
 
 fn drop_blocks(connection: &mut Connection, heads: &[Head], now: UnixMillis) -> rusqlite::Result<Retained> {
     let transaction = connection.transaction()?;
-    let metrics = heads.iter().filter(|head| head.table == Table::Metrics);
-    outgoing::give_up(&transaction, metrics.map(|head| head.id), now)?;
+    for table in Table::ALL {
+        if let Some(queue) = Queue::of_table(table.name()) {
+            let blocks = heads.iter().filter(|head| head.table == table);
+            queue.give_up(&transaction, blocks.map(|head| head.id), now)?;
+        }
+    }
     let mut dropped = Retained::default();
     for table in Table::ALL {
         let mut delete = transaction.prepare_cached(&format!("DELETE FROM {} WHERE id = ?", table.name()))?;

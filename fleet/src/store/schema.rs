@@ -1,7 +1,7 @@
 //! Tables and connection settings.
 
 use super::error::OpenError;
-use super::outgoing;
+use super::{forwarding, outgoing};
 use rusqlite::{Connection, OpenFlags};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -105,6 +105,7 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, OpenError> {
         found => return Err(OpenError::TooNew { path: path.to_owned(), found, known: FORMAT }),
     }
     connection.execute_batch(outgoing::TABLES).map_err(failed)?;
+    connection.execute_batch(forwarding::TABLES).map_err(failed)?;
     connection.set_prepared_statement_cache_capacity(64);
     Ok(connection)
 }

@@ -4,6 +4,7 @@ use super::compact::Compacted;
 use super::compact::step::Swap;
 use super::config::Config;
 use super::error::StoreError;
+use super::forwarding;
 use super::ledger::{SqlLedger, node_id};
 use super::outgoing::{self, Change};
 use super::retention::{self, Retained, Tidied};
@@ -45,6 +46,10 @@ pub(super) enum Command {
     },
     Remote {
         change: Change,
+        reply: oneshot::Sender<Result<(), StoreError>>,
+    },
+    Forward {
+        change: forwarding::Change,
         reply: oneshot::Sender<Result<(), StoreError>>,
     },
     Retain {
@@ -245,6 +250,7 @@ fn apply(connection: &Connection, command: &Command) -> rusqlite::Result<Answer>
             seen::note(connection, id, *at, None, status.as_deref()).map(|()| Answer::Nothing)
         }
         Command::Remote { change, .. } => outgoing::apply(connection, change).map(|()| Answer::Nothing),
+        Command::Forward { change, .. } => forwarding::apply(connection, change).map(|()| Answer::Nothing),
         Command::Retain { .. } | Command::Swap { .. } | Command::Close { .. } => Ok(Answer::Nothing),
     }
 }
@@ -287,7 +293,7 @@ fn reply(command: Command, result: Result<Answer, StoreError>) {
         (Command::Batch { reply, .. }, Err(error)) => drop(reply.send(Err(error))),
         (Command::Hello { reply, .. }, Ok(Answer::Acks(acks))) => drop(reply.send(Ok(acks))),
         (Command::Hello { reply, .. }, Err(error)) => drop(reply.send(Err(error))),
-        (Command::Remote { reply, .. }, result) => drop(reply.send(result.map(drop))),
+        (Command::Remote { reply, .. } | Command::Forward { reply, .. }, result) => drop(reply.send(result.map(drop))),
         _ => {}
     }
 }
