@@ -14,3 +14,4 @@ pub mod parse;
 pub mod multiline;
 pub mod pipeline;
 pub mod time;
+pub mod wire;

@@ -1,0 +1,4 @@
+//! Formats in which programs and machines hand log records to the agent. Pure: bytes in, parts out.
+
+pub mod forward;
+pub mod msgpack;
