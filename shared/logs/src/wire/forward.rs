@@ -97,9 +97,12 @@ impl<'a> Frame<'a> {
         };
         let options = if count > values_used { options(&mut reader)? } else { Options::default() };
         let kind = match kind {
-            Kind::Whole(packed) if options.is_gzip => {
-                Kind::Gzip { source: MultiGzDecoder::new(packed), held: Vec::new(), used: 0, scanner: Scanner::default() }
-            }
+            Kind::Whole(packed) if options.is_gzip => Kind::Gzip {
+                source: Box::new(MultiGzDecoder::new(packed)),
+                held: Vec::new(),
+                used: 0,
+                scanner: Scanner::default(),
+            },
             kind => kind,
         };
         Ok(Some(Self { tag, options, entries: Entries { kind, entry_bytes_max } }))
@@ -165,7 +168,7 @@ pub struct Entry<'a> {
 enum Kind<'a> {
     One(Option<(&'a [u8], &'a [u8])>),
     Whole(&'a [u8]),
-    Gzip { source: MultiGzDecoder<&'a [u8]>, held: Vec<u8>, used: usize, scanner: Scanner },
+    Gzip { source: Box<MultiGzDecoder<&'a [u8]>>, held: Vec<u8>, used: usize, scanner: Scanner },
 }
 
 /// The events of a frame, one after the other.
@@ -188,7 +191,7 @@ impl Entries<'_> {
                 None => Ok(None),
                 Some((time, record)) => Ok(Some(Entry { when: timed(&mut Reader::new(time))?, record })),
             },
-            Kind::Whole(rest) if rest.is_empty() => Ok(None),
+            Kind::Whole([]) => Ok(None),
             Kind::Whole(rest) => {
                 let length = Scanner::default().scan(rest, bytes_max)?.ok_or(msgpack::Fault::Cut)?;
                 let (entry, after) = rest.split_at(length);
@@ -382,8 +385,7 @@ mod tests {
     #[test]
     fn the_four_shapes_carry_the_same_events() {
         let both = [entry(1, "a"), entry(2, "b")].concat();
-        let expected =
-            vec![(When::At(UnixMillis(1000)), record("a")), (When::At(UnixMillis(2000)), record("b"))];
+        let expected = vec![(When::At(UnixMillis(1000)), record("a")), (When::At(UnixMillis(2000)), record("b"))];
         let forward = [&[0x92, 0xa3], &b"app"[..], &[0x92], &both].concat();
         assert_eq!(events(&forward).unwrap(), expected);
         assert_eq!(events(&packed(&both, &[])).unwrap(), expected);
