@@ -178,7 +178,11 @@ pub const REFERENCE: &[(&str, &str, &str)] = &[
     ("containers.include", "[]", "globs of container names; empty: all"),
     ("containers.exclude", "[]", "globs of container names that are left out"),
     ("containers.start", "beginning", "as files[].start, for containers"),
-    ("containers.multiline", "none", "as files[].multiline, for containers: by output, after joining what the driver cut"),
+    (
+        "containers.multiline",
+        "none",
+        "as files[].multiline, for containers: by output, after joining what the driver cut",
+    ),
     ("containers.pipeline", "[]", "as files[].pipeline, for containers"),
     ("pipeline", "[]", "stages that the records of every input pass through, after those of the input"),
     ("poll", "250ms", "time between two looks at a file; 10ms to 1m"),

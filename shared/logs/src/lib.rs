@@ -10,8 +10,8 @@
 //! - A record that goes in comes out, or stands in the losses with a reason.
 //! - Nothing here panics on any byte, takes more than linear time in a line, or keeps more than its stated bound.
 
-pub mod parse;
 pub mod multiline;
+pub mod parse;
 pub mod pipeline;
 pub mod time;
 pub mod wire;

@@ -90,20 +90,15 @@ pub fn read<T: DeserializeOwned>(text: &str) -> Result<Document<T>, Fault> {
     let blank = text.lines().all(|line| matches!(line.trim_start().bytes().next(), None | Some(b'#')));
     let text = if blank { "{}" } else { text };
     let options = serde_saphyr::options! { strict_booleans: true, with_snippet: false };
-    let mut key = String::new();
-    let parsed = serde_saphyr::with_deserializer_from_str_with_options(text, options, |deserializer| {
-        let mut track = serde_path_to_error::Track::new();
-        T::deserialize(serde_path_to_error::Deserializer::new(deserializer, &mut track)).inspect_err(|_| {
-            key = track.path().to_string();
-        })
-    });
-    match parsed {
+    match serde_saphyr::from_str_with_options(text, options) {
         Ok(value) => Ok(Document { value, places }),
         Err(error) => {
-            let key = if key == "." || key.contains('?') { String::new() } else { key };
-            let place = error.location().filter(|place| place.line() > 0).map(|place| place.line());
-            let line = place.or_else(|| places.line(&key));
-            Err(Fault { line, key, problem: problem(&error) })
+            // The key is found by its place: deserializers that note their path would double the code of every config.
+            let problem = problem(&error);
+            let place = error.location().map(|place| (place.line(), place.column())).filter(|(line, _)| *line > 0);
+            let inner = !problem.starts_with("missing field");
+            let key = place.and_then(|place| places.key_at(place, inner)).unwrap_or_default().to_owned();
+            Err(Fault { line: place.map(|(line, _)| line), key, problem })
         }
     }
 }
@@ -158,10 +153,14 @@ mod tests {
         let deep = fault("name: a\ninner:\n  - path: x\n  - paht: y\n");
         assert_eq!(deep.line, Some(4), "{deep}");
         assert!(deep.to_string().contains("paht"), "{deep}");
+        assert_eq!(deep.key, "inner[1].paht");
+        let row = fault("{name: a, count: many, on: true}");
+        assert_eq!((row.line, row.key.as_str()), (Some(1), "count"), "{row}");
         let kind = fault("name: a\ncount: many\n");
         assert_eq!((kind.line, kind.key.as_str()), (Some(2), "count"), "{kind}");
         let missing = fault("inner:\n  - {}\n");
         assert!(missing.problem.contains("path"), "{missing}");
+        assert_eq!(missing.key, "inner[0]");
         assert!(fault("name: [\n").line.is_some());
         assert!(fault("on: yes\n").line.is_some(), "yes is a text in YAML 1.2");
         assert!(fault("name: a\nname: b\n").problem.contains("name"));

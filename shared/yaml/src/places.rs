@@ -10,7 +10,10 @@ const KEYS_MAX: usize = 20_000;
 
 /// Lines of keys.
 #[derive(Debug, Clone, Default)]
-pub struct Places(BTreeMap<String, u64>);
+pub struct Places(BTreeMap<String, Place>);
+
+/// Line from 1, and place within the line.
+type Place = (u64, u64);
 
 /// An open collection.
 enum Level {
@@ -30,7 +33,7 @@ impl Places {
         let mut ignored = 0usize;
         for event in Parser::new_from_str(text) {
             let Ok((event, span)) = event else { break };
-            let line = span.start.line() as u64;
+            let place = (span.start.line() as u64, span.start.col() as u64);
             match event {
                 Event::MappingStart(..) | Event::SequenceStart(..) => {
                     if ignored > 0 || levels.len() >= DEPTH_MAX {
@@ -38,7 +41,7 @@ impl Places {
                         continue;
                     }
                     let path = value_path(&mut levels).unwrap_or_default();
-                    places.note(&path, line);
+                    places.note(&path, place);
                     let is_map = matches!(event, Event::MappingStart(..));
                     levels.push(if is_map { Level::Map(path, None) } else { Level::List(path, 0) });
                 }
@@ -52,10 +55,10 @@ impl Places {
                 Event::Scalar(value, ..) if ignored == 0 => {
                     if let Some(Level::Map(path, next @ None)) = levels.last_mut() {
                         let key = join(path, &value);
-                        places.note(&key, line);
+                        places.note(&key, place);
                         *next = Some(key);
                     } else if let Some(path) = value_path(&mut levels) {
-                        places.note(&path, line);
+                        places.note(&path, place);
                     }
                 }
                 Event::Alias(..) if ignored == 0 => drop(value_path(&mut levels)),
@@ -70,17 +73,25 @@ impl Places {
     pub fn line(&self, key: &str) -> Option<u64> {
         let mut key = key;
         loop {
-            if let Some(line) = self.0.get(key) {
+            if let Some((line, _)) = self.0.get(key) {
                 return Some(*line);
             }
             key = &key[..key.rfind(['.', '['])?];
         }
     }
 
-    /// Remembers the first line of a key: a value below it does not move it.
-    fn note(&mut self, key: &str, line: u64) {
+    /// The key that begins last at or before a place: the one whose value stands there. Of keys that begin at the same
+    /// place (an item and its first key) the outer one, or the inner one.
+    pub(crate) fn key_at(&self, place: Place, inner: bool) -> Option<&str> {
+        let before = self.0.iter().filter(|(_, at)| **at <= place);
+        let depth = |key: &str| if inner { key.len() } else { usize::MAX - key.len() };
+        before.max_by_key(|(key, at)| (**at, depth(key))).map(|(key, _)| key.as_str())
+    }
+
+    /// Remembers the first place of a key: a value below it does not move it.
+    fn note(&mut self, key: &str, place: Place) {
         if !key.is_empty() && self.0.len() < KEYS_MAX && !self.0.contains_key(key) {
-            self.0.insert(key.to_owned(), line);
+            self.0.insert(key.to_owned(), place);
         }
     }
 }

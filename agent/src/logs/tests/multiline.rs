@@ -99,7 +99,10 @@ fn what_all_files_have_waiting_is_bounded() {
     // Each record takes 80 KB; a hundred of them are more than what may wait.
     let mut rig = rig(r#"{"start": "^!", "timeout": "1m"}"#);
     for file in 0..100 {
-        rig.append(&format!("{file}.log"), format!("!{file}\n{}", format!("  more{}\n", " ".repeat(194)).repeat(400)).repeat(3));
+        rig.append(
+            &format!("{file}.log"),
+            format!("!{file}\n{}", format!("  more{}\n", " ".repeat(194)).repeat(400)).repeat(3),
+        );
     }
     rig.settle();
     assert!(rig.records.len() > 200, "{} records", rig.records.len());

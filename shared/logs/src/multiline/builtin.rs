@@ -100,9 +100,7 @@ pub(super) fn follow(state: State, line: &[u8]) -> Option<State> {
         State::PythonChain if text.ends_with(TRACEBACK) => Some(State::PythonFrames),
         State::PythonChain => line.is_empty().then_some(State::PythonChain),
         State::GoPanic | State::GoGap | State::GoFrames if is_goroutine(line) => Some(State::GoFrames),
-        State::GoPanic => {
-            (line.is_empty() || indented || one_of(&[b"[signal ", b"panic: "])).then_some(State::GoPanic)
-        }
+        State::GoPanic => (line.is_empty() || indented || one_of(&[b"[signal ", b"panic: "])).then_some(State::GoPanic),
         State::GoFrames if line.is_empty() => Some(State::GoGap),
         State::GoFrames => {
             let other = one_of(&[b"created by ", b"...additional frames elided", b"exit status "]);

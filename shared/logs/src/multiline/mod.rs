@@ -171,9 +171,7 @@ impl<M> Assembler<M> {
             Step::Joins(state) => {
                 self.state = state;
                 let split = match &mut self.waiting {
-                    Some(waiting)
-                        if waiting.lines < rules.lines_max && waiting.text.len() + line.len() < bytes_max =>
-                    {
+                    Some(waiting) if waiting.lines < rules.lines_max && waiting.text.len() + line.len() < bytes_max => {
                         waiting.add(&line, now);
                         return [None, None];
                     }
