@@ -100,6 +100,17 @@ impl Labels {
     pub fn with(&self, name: &str, value: &str) -> Result<Self, InvalidLabels> {
         Self::new(self.iter().filter(|(n, _)| *n != name).chain([(name, value)]))
     }
+
+    /// Overwrites the values with zeros before they are freed, if nobody else holds this set: for values that turned out
+    /// to be secrets.
+    pub fn wipe(mut self) {
+        for (_, value) in Arc::get_mut(&mut self.0).into_iter().flatten() {
+            let mut bytes = std::mem::take(value).into_string().into_bytes();
+            bytes.fill(0);
+            // Or the writes would be left out, since nobody reads them.
+            std::hint::black_box(&bytes);
+        }
+    }
 }
 
 impl TryFrom<Vec<(String, String)>> for Labels {
