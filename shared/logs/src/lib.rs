@@ -13,5 +13,7 @@
 pub mod multiline;
 pub mod parse;
 pub mod pipeline;
+mod redact;
+mod siphash;
 pub mod time;
 pub mod wire;

@@ -175,7 +175,7 @@ impl TimeReader {
         if !found.is_ambiguous() {
             return found.compatible().ok().map(|moment| moment.as_second());
         }
-        let (earlier, later) = (found.clone().earlier().ok()?.as_second(), found.later().ok()?.as_second());
+        let (earlier, later) = (found.earlier().ok()?.as_second(), found.later().ok()?.as_second());
         let far = |second: i64| second.abs_diff(now.0.div_euclid(1000));
         Some(if far(earlier) <= far(later) { earlier } else { later })
     }
@@ -206,10 +206,12 @@ pub fn zone(name: &str, read: ReadZone<'_>) -> Result<TimeZone, String> {
         return Ok(TimeZone::fixed(offset));
     }
     let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'/' | b'+' | b'-'));
-    if short && plain && name.split('/').all(|part| !part.is_empty()) {
-        if let Some(data) = read(name) {
-            return TimeZone::tzif(name, &data).map_err(|error| format!("the file of zone {name} is damaged: {error}"));
-        }
+    if short
+        && plain
+        && name.split('/').all(|part| !part.is_empty())
+        && let Some(data) = read(name)
+    {
+        return TimeZone::tzif(name, &data).map_err(|error| format!("the file of zone {name} is damaged: {error}"));
     }
     if short
         && name.contains(|c: char| c.is_ascii_digit())

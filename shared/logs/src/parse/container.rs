@@ -13,9 +13,7 @@ pub fn docker(line: &[u8], emit: Emit<'_>) -> Result<(), ParseError> {
             return emit(name, value);
         }
         log = true;
-        let text = value.text();
-        let text = text.strip_suffix('\n').unwrap_or(&text);
-        emit(name, Value::plain(text.strip_suffix('\r').unwrap_or(text)));
+        emit(name, without_escape(without_escape(value, 'n'), 'r'));
     })?;
     if log { Ok(()) } else { Err(ParseError::Unexpected { at: 0, expected: "an entry with a log" }) }
 }
@@ -45,4 +43,11 @@ pub fn cri(line: &[u8], emit: Emit<'_>) -> Result<(), ParseError> {
         emit(name, Value::plain(value));
     }
     Ok(())
+}
+
+/// The value without the escape that it ends in, if it does: the backslash must not be one that is escaped itself.
+fn without_escape(value: Value<'_>, letter: char) -> Value<'_> {
+    let Some(rest) = value.raw.strip_suffix(letter) else { return value };
+    let backslashes = rest.bytes().rev().take_while(|b| *b == b'\\').count();
+    if backslashes % 2 == 1 { Value { raw: &rest[..rest.len() - 1], ..value } } else { value }
 }

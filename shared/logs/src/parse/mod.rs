@@ -34,6 +34,7 @@ pub use regexp::{EXPRESSION_BYTES_MAX, Regexp, compile};
 pub use syslog::{Severity, syslog};
 
 use std::borrow::Cow;
+use zeroize::Zeroize;
 
 /// Longest name that is told, nested names joined.
 pub const NAME_BYTES_MAX: usize = 512;
@@ -112,6 +113,12 @@ impl<'a> Value<'a> {
         Cow::Owned(out)
     }
 
+    /// Most bytes that the value has.
+    #[must_use]
+    pub const fn text_len_max(&self) -> usize {
+        self.raw.len()
+    }
+
     /// Appends the value, which is never longer than it is in the line.
     pub fn append_to(&self, out: &mut String) {
         match self.coding {
@@ -129,12 +136,40 @@ impl<'a> Value<'a> {
     }
 }
 
-/// A line as text; copied only where it is no UTF-8.
-fn as_text(line: &[u8]) -> Cow<'_, str> {
-    match std::str::from_utf8(line) {
-        Ok(text) => Cow::Borrowed(text),
-        Err(_) => String::from_utf8_lossy(line),
+/// A line as text. What was copied is overwritten when it is no longer needed, since it may hold secrets that a later stage
+/// takes out of the line.
+#[derive(Debug)]
+struct Text<'a>(Cow<'a, str>);
+
+impl std::ops::Deref for Text<'_> {
+    type Target = str;
+    fn deref(&self) -> &str {
+        &self.0
     }
+}
+
+impl Drop for Text<'_> {
+    fn drop(&mut self) {
+        if let Cow::Owned(text) = &mut self.0 {
+            text.zeroize();
+        }
+    }
+}
+
+/// A line as text; copied only where it is no UTF-8, with U+FFFD for each wrong stretch.
+fn as_text(line: &[u8]) -> Text<'_> {
+    if let Ok(text) = std::str::from_utf8(line) {
+        return Text(Cow::Borrowed(text));
+    }
+    let parts = || line.utf8_chunks().map(|part| (part.valid(), !part.invalid().is_empty()));
+    let mut text = String::with_capacity(parts().map(|(valid, wrong)| valid.len() + if wrong { 3 } else { 0 }).sum());
+    for (valid, wrong) in parts() {
+        text.push_str(valid);
+        if wrong {
+            text.push(char::REPLACEMENT_CHARACTER);
+        }
+    }
+    Text(Cow::Owned(text))
 }
 
 /// Takes the escapes of JSON, and of the other formats here, out. What is no escape stays as it is; half a surrogate pair becomes U+FFFD.

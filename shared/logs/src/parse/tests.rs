@@ -200,6 +200,10 @@ fn container_lines() {
         shown(&told(|emit| docker(line, emit).unwrap())),
         "log=a \"b\"|stream=stderr|attrs_tag=x|time=2026-11-20T22:18:00.1Z"
     );
+    for (log, text) in [(r"a\\n", r"a\n"), (r"a\\\n", r"a\"), (r"\n\n", "\n"), ("n", "n"), ("", "")] {
+        let line = format!(r#"{{"log":"{log}"}}"#);
+        assert_eq!(shown(&told(|emit| docker(line.as_bytes(), emit).unwrap())), format!("log={text}"));
+    }
     assert!(docker(br#"{"a":1}"#, &mut |_, _| {}).is_err());
     let line = b"2026-11-20T22:18:00.123456789+00:00 stdout F a  b ";
     assert_eq!(

@@ -56,6 +56,11 @@ impl<'a> Reader<'a> {
         self.map.get(name).filter(|value| !value.is_null())
     }
 
+    /// Whether there is such a key.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.map.get(name).is_some_and(|value| !value.is_null())
+    }
+
     fn typed<T>(
         &mut self,
         name: &'static str,
@@ -78,7 +83,7 @@ impl<'a> Reader<'a> {
 
     /// A text that must be there.
     pub(crate) fn required(&mut self, name: &'static str, faults: &mut Faults) -> Option<String> {
-        if self.map.get(name).is_none_or(Value::is_null) {
+        if !self.has(name) {
             self.asked.push(name);
             self.fault(name, "is missing: a text is expected", faults);
             return None;
