@@ -13,11 +13,14 @@
 
 mod answer;
 mod ast;
+mod engine;
 mod error;
 mod ip;
 mod parse;
 mod pattern;
+mod print;
 mod query;
+mod run;
 mod source;
 mod template;
 mod units;
@@ -26,6 +29,7 @@ pub use answer::{
     Budget, Direction, Entry, FlatStream, Limits, LogAnswer, LogRequest, MetricAnswer, Pairs, Statistics, Stream,
     all_labels, range_of_nanos,
 };
+pub use engine::{Tail, Tailed, run_log, run_metric};
 pub use error::{ParseError, QueryError};
 pub use query::{LogQuery, MetricQuery, Query, parse_selector};
 pub use source::{Block, Selection, Source};

@@ -3,6 +3,7 @@
 use crate::ast::LogExpr;
 use crate::error::ParseError;
 use crate::parse::{self, Either, Metric};
+use crate::print;
 use skerry_promql::Matcher;
 
 /// A parsed query.
@@ -36,6 +37,17 @@ impl Query {
             Either::Log(log) => Self::Log(LogQuery { log }),
             Either::Metric(metric) => Self::Metric(MetricQuery { metric }),
         })
+    }
+}
+
+impl Query {
+    /// The query in its canonical form, as Loki's `format_query` tells it.
+    #[must_use]
+    pub fn format(&self) -> String {
+        match self {
+            Self::Log(query) => print::log(&query.log),
+            Self::Metric(query) => print::metric(&query.metric),
+        }
     }
 }
 

@@ -93,6 +93,12 @@ impl Labels {
         self.0.is_empty()
     }
 
+    /// Whether both share one memory: quick to tell, and equal if so; sets that do not may be equal all the same.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// This set with one label set to `value` (replaced, added, or removed where `value` is empty).
     ///
     /// # Errors

@@ -18,7 +18,7 @@ mod tests;
 use crate::ast::{Grouping, LogExpr, Stage};
 use crate::error::ParseError;
 use lex::{Lexer, Placed, Token};
-pub(crate) use metric::Metric;
+pub(crate) use metric::{Metric, PLACEHOLDER};
 use skerry_promql::{MatchOp, Matcher};
 
 /// Longest text, in bytes.
