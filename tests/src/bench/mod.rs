@@ -2,6 +2,7 @@
 
 pub mod disk;
 pub mod footprint;
+pub mod logs;
 pub mod process;
 pub mod promql;
 pub mod recording;

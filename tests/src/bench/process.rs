@@ -29,11 +29,6 @@ impl Account {
             let path = format!("/proc/{pid}/{name}");
             std::fs::read_to_string(&path).with_context(|| format!("read {path}"))
         };
-        let stat = file("stat")?;
-        // Behind the name, which may hold anything: utime and stime are the 12th and 13th.
-        let (_, rest) = stat.rsplit_once(") ").context("stat")?;
-        let fields: Vec<&str> = rest.split(' ').collect();
-        let ticks = |at: usize| fields.get(at).and_then(|field| field.parse::<f64>().ok()).context("a time in stat");
         let status = file("status")?;
         let kib = |name: &str| {
             let line = status.lines().find_map(|line| line.strip_prefix(name)).with_context(|| name.to_owned())?;
@@ -43,11 +38,26 @@ impl Account {
         let io = file("io")?;
         let written = io.lines().find_map(|line| line.strip_prefix("write_bytes: ")).context("write_bytes")?;
         Ok(Self {
-            cpu: Duration::from_secs_f64((ticks(11)? + ticks(12)?) / TICKS_PER_S),
+            cpu: Self::cpu_of(pid)?.0,
             rss_bytes: kib("VmRSS")?,
             rss_peak_bytes: kib("VmHWM")?,
             written_bytes: written.trim().parse()?,
         })
+    }
+
+    /// CPU time of all threads, and whether the process has ended, which its parent has not yet taken note of.
+    ///
+    /// # Errors
+    /// If there is no such process.
+    pub fn cpu_of(pid: u32) -> anyhow::Result<(Duration, bool)> {
+        let path = format!("/proc/{pid}/stat");
+        let stat = std::fs::read_to_string(&path).with_context(|| format!("read {path}"))?;
+        // Behind the name, which may hold anything: the state is first, utime and stime are the 12th and 13th.
+        let (_, rest) = stat.rsplit_once(") ").context("stat")?;
+        let fields: Vec<&str> = rest.split(' ').collect();
+        let ticks = |at: usize| fields.get(at).and_then(|field| field.parse::<f64>().ok()).context("a time in stat");
+        let time = Duration::from_secs_f64((ticks(11)? + ticks(12)?) / TICKS_PER_S);
+        Ok((time, fields.first() == Some(&"Z")))
     }
 }
 

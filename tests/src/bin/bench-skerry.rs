@@ -1,8 +1,9 @@
 //! `cargo bench-skerry NAME`: measures, beside a peer in the same run, and says which limits are met.
 
 use clap::{Parser, Subcommand};
-use skerry_tests::bench::{Report, footprint, promql, recording, remote, scrape, tsdb};
+use skerry_tests::bench::{Report, footprint, logs, promql, recording, remote, scrape, tsdb};
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -24,6 +25,15 @@ struct Args {
 enum Name {
     /// The agent's memory, CPU, disk and flash at 15 s, 500 series and 100 log lines a second, for ten minutes.
     Footprint,
+    /// Logs at node and centre: drain of a backlog, steady load, idling, size at rest, search; beside Fluent Bit or rsyslog.
+    Logs {
+        /// Fluent Bit's program, to drain the same file; else Debian's rsyslog is taken where it is installed.
+        #[arg(long)]
+        peer_bin: Option<PathBuf>,
+        /// The agent's program, such as the static one; else it is built with this program's profile.
+        #[arg(long)]
+        agent_bin: Option<PathBuf>,
+    },
     /// PromQL at the centre over a day of 500 series, beside Prometheus.
     Promql,
     /// Remote write in and out at the centre, beside VictoriaMetrics.
@@ -52,6 +62,10 @@ fn main() -> ExitCode {
     };
     let outcome = match args.name {
         Name::Footprint => footprint::run(Duration::from_secs(if args.short { 60 } else { 600 }), &say),
+        Name::Logs { peer_bin, agent_bin } => {
+            let extent = if args.short { logs::Extent::short() } else { logs::Extent::full() };
+            logs::run(&extent, agent_bin, peer_bin.as_deref(), &say)
+        }
         Name::Promql => promql::run(if args.short { 2 } else { 24 }, &say),
         Name::Remote => remote::run(if args.short { 50 } else { 500 }, &say),
         Name::Scrape => scrape::run(Duration::from_secs(if args.short { 1 } else { 5 }), &say),
