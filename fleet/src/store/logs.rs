@@ -5,10 +5,11 @@
 
 use super::error::ReadError;
 use rusqlite::{Connection, params};
-use skerry_chunk::{Limits, LogReader};
-use skerry_model::{Epoch, LogRecord, NodeId, Seq, UnixMillis};
+use skerry_chunk::{Limits, LogReader, Unpacker};
+use skerry_model::{Epoch, LogRecord, NodeId, RecordRef, Seq, UnixMillis};
 use skerry_promql::Matcher;
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 
 /// Most records one query brings.
 const RECORDS_MAX: usize = 100_000;
@@ -87,6 +88,7 @@ pub(super) fn logs(connection: &Connection, query: &LogQuery) -> Result<LogRows,
     let mut answer = LogRows::default();
     let mut kept: BTreeMap<LogPosition, LogRow> = BTreeMap::new();
     let mut line_bytes = 0;
+    let mut unpacker = Unpacker::new();
     let mut read = connection.prepare_cached("SELECT data FROM log_block WHERE id = ?")?;
     for block in candidates(connection, query)? {
         let oldest = kept.first_key_value().map(|(position, _)| position.at.0);
@@ -98,7 +100,7 @@ pub(super) fn logs(connection: &Connection, query: &LogQuery) -> Result<LogRows,
         let mut rows = read.query([block.id])?;
         // Retention may have dropped the block since it was listed.
         let Some(row) = rows.next()? else { continue };
-        let Some(records) = records(row.get_ref(0)?.as_blob().unwrap_or_default(), query) else {
+        let Some(records) = records(row.get_ref(0)?.as_blob().unwrap_or_default(), query, &mut unpacker) else {
             answer.damaged_blocks += 1;
             continue;
         };
@@ -145,34 +147,23 @@ fn candidates(connection: &Connection, query: &LogQuery) -> Result<Vec<Candidate
 }
 
 /// The records of a block that meet the query, with their places; `None` where the block cannot be read.
-fn records(data: &[u8], query: &LogQuery) -> Option<Vec<(u32, LogRecord)>> {
+fn records(data: &[u8], query: &LogQuery, unpacker: &mut Unpacker) -> Option<Vec<(u32, LogRecord)>> {
     let reader = LogReader::open(data, &Limits::default()).ok()?;
-    if query.contains.as_deref().is_some_and(|needle| !reader.may_contain_text(needle)) {
-        return Some(Vec::new());
-    }
-    let wanted = |record: &LogRecord| {
+    let wanted = |record: &RecordRef<'_>| {
         (query.from..=query.to).contains(&record.at)
             && query.matchers.iter().all(|matcher| match (matcher.label(), record.labels.value(matcher.label())) {
                 ("level", "") => matcher.matches(record.level.as_str()),
                 (_, value) => matcher.matches(value),
             })
-            && query.contains.as_deref().is_none_or(|needle| contains(&record.line, needle))
     };
-    Some((0u32..).zip(reader.records().ok()?).filter(|(_, record)| wanted(record)).collect())
-}
-
-fn contains(line: &[u8], needle: &[u8]) -> bool {
-    needle.is_empty() || line.windows(needle.len()).any(|part| part == needle)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::contains;
-
-    #[test]
-    fn substrings_are_found_in_bytes() {
-        assert!(contains(b"abc\xff", b"c\xff"));
-        assert!(contains(b"", b""));
-        assert!(!contains(b"ab", b"abc"));
-    }
+    let texts: Vec<&[u8]> = query.contains.iter().map(Vec::as_slice).collect();
+    let mut found = Vec::new();
+    let each = |at: usize, record: RecordRef<'_>| {
+        if wanted(&record) {
+            found.push((u32::try_from(at).unwrap_or(u32::MAX), record.to_record()));
+        }
+        ControlFlow::Continue(())
+    };
+    reader.search(unpacker, &texts, |_| true, each).ok()?;
+    Some(found)
 }

@@ -13,6 +13,7 @@ mod agent;
 mod corpus;
 mod drain;
 mod peer;
+mod search;
 mod steady;
 mod stored;
 
@@ -58,7 +59,8 @@ pub fn run(extent: &Extent, agent: Option<PathBuf>, peer: Option<&Path>, say: &d
         None => crate::lab::Binaries::build()?.path("skerry-agent"),
     };
     let mut report = Report::default();
-    stored::run(extent, scratch.path(), &mut report, say)?;
+    let stored = stored::run(extent, scratch.path(), &mut report, say)?;
+    search::run(&stored, scratch.path(), &mut report, say)?;
     drain::run(extent, &agent, peer, scratch.path(), &mut report, say)?;
     steady::run(extent, &agent, scratch.path(), &mut report, say)?;
     Ok(report)

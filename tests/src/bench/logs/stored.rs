@@ -14,6 +14,9 @@ use std::path::{Path, PathBuf};
 /// Lines that one look at a file brings, four times a second.
 const LINES_PER_LOOK: u64 = 250;
 
+/// A word that stands in one line alone, in the middle.
+pub(super) const MARKED: &str = "abneedle4f7axy";
+
 /// A database of lines.
 pub(super) struct Stored {
     pub(super) path: PathBuf,
@@ -47,7 +50,7 @@ fn fill(path: PathBuf, bytes_min: u64) -> anyhow::Result<Stored> {
     let moment = |ms: u64| Now { wall: UnixMillis(began.saturating_add_unsigned(ms)), mono: Mono(ms) };
     let mut writer = Writer::open(&path, config(), moment(0), next)?.0;
     let labels = Labels::new([("source", "containers"), ("container", "shop"), ("filename", "/var/log/shop.log")])?;
-    let (mut corpus, mut text_bytes, mut ms) = (Corpus::new(), 0, 0);
+    let (mut corpus, mut text_bytes, mut ms, mut marked) = (Corpus::new(), 0, 0, false);
     while text_bytes < bytes_min {
         ms += LINES_PER_LOOK;
         let now = moment(ms);
@@ -55,6 +58,11 @@ fn fill(path: PathBuf, bytes_min: u64) -> anyhow::Result<Stored> {
         for n in 0..LINES_PER_LOOK {
             let mut text = String::new();
             corpus.line(&mut text);
+            if !marked && text_bytes > bytes_min / 2 {
+                marked = true;
+                text.push_str(" item=");
+                text.push_str(MARKED);
+            }
             text_bytes += text.len() as u64;
             records.push(LogRecord {
                 at: UnixMillis(now.wall.0 - (LINES_PER_LOOK - n) as i64),
@@ -71,4 +79,11 @@ fn fill(path: PathBuf, bytes_min: u64) -> anyhow::Result<Stored> {
     ensure!(writer.stats(moment(ms)).failed_commits == 0, "a commit failed");
     writer.close(moment(ms))?;
     Ok(Stored { path, lines: corpus.written, text_bytes })
+}
+
+/// A connection that reads, with what the node's readers have.
+pub(super) fn reader(path: &Path) -> anyhow::Result<rusqlite::Connection> {
+    let db = rusqlite::Connection::open_with_flags(path, rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    db.execute_batch("PRAGMA cache_size = -256; PRAGMA mmap_size = 0;")?;
+    Ok(db)
 }
