@@ -2,6 +2,7 @@
 //!
 //! Read as it is written, then checked whole: every fault is named with file, line and key before anything is opened.
 
+use crate::forward;
 use crate::remote::{self, Target};
 use crate::store;
 use serde::Deserialize;
@@ -30,6 +31,8 @@ pub struct Config {
     pub retention: store::Config,
     /// Where samples are sent on to.
     pub remote_write: Vec<Target>,
+    /// Where log records are sent on to.
+    pub forward: Vec<forward::Target>,
     /// The file without secrets, for those who ask what runs.
     pub shown: String,
 }
@@ -165,6 +168,8 @@ struct File {
     retention: store::Config,
     #[serde(default)]
     remote_write: Vec<remote::config::File>,
+    #[serde(default)]
+    forward: Vec<forward::config::File>,
 }
 
 fn data_dir() -> PathBuf {
@@ -247,6 +252,7 @@ fn parse(file: &str, text: &str, folder: &Path) -> Result<Config, Faults> {
         fault(&format!("retention.{key}"), problem);
     }
     let remote_write = remote::config::check(&raw.remote_write, folder, &mut fault);
+    let forward = forward::config::check(&raw.forward, folder, &mut fault);
     let mut paths = vec![&mut raw.data_dir, &mut raw.root];
     let Pki { ca_cert, ca_key, server_cert, server_key, .. } = &mut raw.pki;
     paths.extend([ca_cert, ca_key, server_cert, server_key]);
@@ -264,7 +270,7 @@ fn parse(file: &str, text: &str, folder: &Path) -> Result<Config, Faults> {
         Some(api_token_sha256) if faults.is_empty() => {
             let File { data_dir, http, mqtt, pki, root, retention, .. } = raw;
             let shown = skerry_yaml::read(text).map(|document| config_text(document.value)).unwrap_or_default();
-            Ok(Config { data_dir, http, mqtt, pki, root, api_token_sha256, retention, remote_write, shown })
+            Ok(Config { data_dir, http, mqtt, pki, root, api_token_sha256, retention, remote_write, forward, shown })
         }
         _ => Err(fail(faults)),
     }

@@ -19,6 +19,7 @@ pub mod control;
 pub mod delivery;
 pub mod edge;
 pub mod enrol;
+pub mod forward;
 pub mod http;
 pub mod ingest;
 pub mod intake;

@@ -7,6 +7,7 @@ use crate::control::{Control, NewToken};
 use crate::delivery::Delivery;
 use crate::edge::EdgeQueries;
 use crate::enrol::{Answer, Enrolment};
+use crate::forward::Forwards;
 use crate::ingest::{Asks, Counters, Liveness};
 use crate::mqtt::{Admission, Downlink, Stats};
 use crate::pki::FleetCa;
@@ -95,6 +96,7 @@ impl Kit {
             mqtt: Arc::new(Stats::default()),
             requests: Arc::new(Requests::default()),
             targets: Targets::default(),
+            forwards: Forwards::default(),
             receiver,
             is_https: false,
             runtime: Arc::default(),

@@ -8,6 +8,7 @@ use crate::control::Control;
 use crate::delivery::Delivery;
 use crate::edge::EdgeQueries;
 use crate::enrol::Enrolment;
+use crate::forward::ForwardTask;
 use crate::http;
 use crate::ingest::{Asks, Counters, Ingest, Liveness};
 use crate::mqtt::{
@@ -73,6 +74,8 @@ pub async fn run(config: Config, stop: CancellationToken, ready: impl FnOnce(Add
     };
     data.set_targets(config.remote_write.iter().map(|target| target.name.clone()).collect()).await?;
     let (senders, targets) = SendTask::open(config.remote_write.clone(), &data, &delivery, &wall)?;
+    data.set_forward_targets(config.forward.iter().map(|target| (target.name.clone(), target.start)).collect()).await?;
+    let (forwarders, forwards) = ForwardTask::open(config.forward.clone(), &data, &delivery, &wall)?;
     let (receive, receiver) = ReceiveTask::new(data.clone(), wall.clone());
     let ingest = Ingest {
         store: data.clone(),
@@ -105,6 +108,7 @@ pub async fn run(config: Config, stop: CancellationToken, ready: impl FnOnce(Add
         mqtt: transport.stats(),
         requests: Arc::new(Requests::default()),
         targets,
+        forwards,
         receiver,
         is_https: config.http.public_url.starts_with("https://"),
         runtime: Arc::new(Runtime {
@@ -132,6 +136,9 @@ pub async fn run(config: Config, stop: CancellationToken, ready: impl FnOnce(Add
     tasks.spawn(receive.run(stop.clone()));
     for sender in senders {
         tasks.spawn(sender.run(stop.clone()));
+    }
+    for forwarder in forwarders {
+        tasks.spawn(forwarder.run(stop.clone()));
     }
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"), fleet = %fleet.trust.current().fleet(), http = %addresses.http,

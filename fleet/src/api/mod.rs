@@ -31,6 +31,7 @@ use crate::control::Control;
 use crate::delivery::Delivery;
 use crate::edge::EdgeQueries;
 use crate::enrol::Enrolment;
+use crate::forward::Forwards;
 use crate::ingest::{Asks, Counters, Liveness};
 use crate::mqtt::{Admission, Stats};
 use crate::remote::{Receiver, Targets};
@@ -78,6 +79,8 @@ pub struct Fleet {
     pub requests: Arc<Requests>,
     /// Where samples are sent on to.
     pub targets: Targets,
+    /// Where log records are sent on to.
+    pub forwards: Forwards,
     /// Takes samples of others in.
     pub receiver: Receiver,
     /// Whether browsers reach the console over TLS.
@@ -101,6 +104,7 @@ pub fn router(fleet: Fleet) -> Router {
         .route("/nodes/{node}/logs/follow", get(logs::follow))
         .merge(prometheus::router())
         .route("/remote-write", get(operations::remote_write))
+        .route("/forward", get(operations::forward))
         .route("/write", post(write::write).layer(DefaultBodyLimit::max(WRITE_BYTES_MAX)))
         .route("/configs", get(documents::streams).post(documents::add_config))
         .route("/configs/{kind}/{name}", get(documents::revisions))

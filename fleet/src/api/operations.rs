@@ -1,7 +1,7 @@
 //! `/metrics`, `/healthz`, `/readyz`.
 
 use super::Fleet;
-use super::view::TargetList;
+use super::view::{ForwardList, TargetList};
 use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
@@ -48,6 +48,7 @@ pub(super) async fn metrics(State(fleet): State<Fleet>) -> Response {
     text.push_str(&fleet.mqtt.exposition());
     text.push_str(&fleet.requests.exposition());
     text.push_str(&fleet.targets.exposition((fleet.wall)()));
+    text.push_str(&fleet.forwards.exposition((fleet.wall)()));
     text.push_str(&fleet.receiver.exposition());
     let _ = writeln!(text, "# HELP skerry_fleet_nodes_connected Nodes with a connection.");
     let _ = writeln!(text, "# TYPE skerry_fleet_nodes_connected gauge");
@@ -58,6 +59,11 @@ pub(super) async fn metrics(State(fleet): State<Fleet>) -> Response {
 /// How the remote-write targets fare.
 pub(super) async fn remote_write(State(fleet): State<Fleet>) -> Json<TargetList> {
     Json(TargetList { targets: fleet.targets.views((fleet.wall)()) })
+}
+
+/// How the forward targets fare.
+pub(super) async fn forward(State(fleet): State<Fleet>) -> Json<ForwardList> {
+    Json(ForwardList { targets: fleet.forwards.views((fleet.wall)()) })
 }
 
 /// The process lives.

@@ -1,5 +1,6 @@
 //! The API's JSON, as the server writes it and the CLI reads it. Fields are only ever added.
 
+use crate::forward::ForwardView;
 use crate::remote::TargetView;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -9,6 +10,13 @@ use std::collections::BTreeMap;
 pub struct TargetList {
     /// In the order of the server's file.
     pub targets: Vec<TargetView>,
+}
+
+/// `GET /forward`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct ForwardList {
+    /// In the order of the server's file.
+    pub targets: Vec<ForwardView>,
 }
 
 /// `GET /nodes`.

@@ -217,6 +217,8 @@ pub(super) enum GetCommand {
     Configs,
     /// Where samples are sent on to by remote write, and how that fares.
     RemoteWrite,
+    /// Where log records are sent on to, and how that fares.
+    Forward,
 }
 
 #[derive(Debug, Subcommand)]

@@ -54,6 +54,7 @@ pub fn run(cli: Cli, now: UnixMillis) -> anyhow::Result<()> {
         Command::Get(GetCommand::Tokens) => enrol::list(&open()?, format),
         Command::Get(GetCommand::Configs) => config::list(&open()?, format),
         Command::Get(GetCommand::RemoteWrite) => show::remote_write(&open()?, format),
+        Command::Get(GetCommand::Forward) => show::forward(&open()?, format),
         Command::Describe(args::DescribeCommand::Node { name }) => show::describe(&open()?, &name, format),
         Command::Logs(args) => show::logs(&open()?, &args, format),
         Command::Events { node, limit } => show::events(&open()?, &node, limit, format),

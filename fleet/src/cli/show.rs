@@ -4,7 +4,9 @@ use super::Session;
 use super::args::{Format, LogsArgs, QueryArgs};
 use super::output::{note, print, show};
 use super::table::{facts, table};
-use crate::api::view::{EventList, LogList, LogView, LossList, NodeDetail, NodeList, NodeView, TargetList};
+use crate::api::view::{
+    EventList, ForwardList, LogList, LogView, LossList, NodeDetail, NodeList, NodeView, TargetList,
+};
 use crate::clock::{ago, utc};
 use anyhow::Context;
 use skerry_model::{NodeId, UnixMillis};
@@ -67,6 +69,36 @@ pub(super) fn remote_write(session: &Session, format: Format) -> anyhow::Result<
         let mut head = vec!["TARGET", "STATE", "LAG", "SENT", "REFUSED"];
         if wide {
             head.extend(["RETRIES", "URL"]);
+        }
+        head.push("PROBLEM");
+        table(&head, &rows.collect::<Vec<_>>())
+    })
+}
+
+pub(super) fn forward(session: &Session, format: Format) -> anyhow::Result<()> {
+    let list: ForwardList = session.client.get("/forward", &[])?;
+    show(format, &list, |wide| {
+        let rows = list.targets.iter().map(|target| {
+            let failing = target.failing_since_ms.map(|since| ago(session.now, UnixMillis(since)));
+            let mut row = vec![
+                target.name.clone(),
+                target.kind.clone(),
+                failing.map_or_else(|| "ok".into(), |since| format!("failing for {since}")),
+                format!("{:.0}s", target.lag_seconds),
+                target.sent_records.to_string(),
+                target.refused_records.to_string(),
+            ];
+            if wide {
+                row.push(target.excluded_records.to_string());
+                row.push(target.failed_requests.to_string());
+                row.push(target.address.clone());
+            }
+            row.push(target.error.clone().unwrap_or_default());
+            row
+        });
+        let mut head = vec!["TARGET", "KIND", "STATE", "LAG", "SENT", "REFUSED"];
+        if wide {
+            head.extend(["LEFT OUT", "RETRIES", "ADDRESS"]);
         }
         head.push("PROBLEM");
         table(&head, &rows.collect::<Vec<_>>())

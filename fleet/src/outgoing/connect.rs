@@ -9,9 +9,9 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 /// Bytes both ways.
-pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send + Sync {}
 
-impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + Sync> Stream for S {}
 
 /// Connects; the certificate is checked for `name`, or for the host where there is none.
 ///

@@ -13,11 +13,11 @@
 
 mod error;
 mod message;
-mod protobuf;
+pub mod protobuf;
 mod snappy;
 mod v1;
 mod v2;
 
 pub use error::DecodeError;
 pub use message::{Incoming, Limits, Protocol, Series, Totals, read, write};
-pub use snappy::unpack;
+pub use snappy::{pack, unpack};

@@ -4,27 +4,42 @@ use crate::DecodeError;
 
 /// Value of a field as the wire format tells it.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Value<'a> {
+pub enum Value<'a> {
+    /// A number of varying length.
     Varint(u64),
+    /// Eight bytes.
     Fixed64(u64),
+    /// A text, bytes, or a message.
     Bytes(&'a [u8]),
+    /// Four bytes, which are passed over.
     Fixed32,
 }
 
 impl<'a> Value<'a> {
-    pub(crate) fn bytes(self, what: &'static str) -> Result<&'a [u8], DecodeError> {
+    /// Bytes; `what` names the field in the error.
+    ///
+    /// # Errors
+    /// [`DecodeError::Invalid`] if it is something else. So with the others.
+    pub fn bytes(self, what: &'static str) -> Result<&'a [u8], DecodeError> {
         match self {
             Self::Bytes(bytes) => Ok(bytes),
             _ => Err(DecodeError::Invalid(what)),
         }
     }
 
-    pub(crate) fn text(self, what: &'static str) -> Result<&'a str, DecodeError> {
+    /// A text.
+    ///
+    /// # Errors
+    /// [`DecodeError::Invalid`].
+    pub fn text(self, what: &'static str) -> Result<&'a str, DecodeError> {
         std::str::from_utf8(self.bytes(what)?).map_err(|_| DecodeError::Invalid(what))
     }
 
     /// A `double`.
-    pub(crate) fn double(self, what: &'static str) -> Result<f64, DecodeError> {
+    ///
+    /// # Errors
+    /// [`DecodeError::Invalid`].
+    pub fn double(self, what: &'static str) -> Result<f64, DecodeError> {
         match self {
             Self::Fixed64(bits) => Ok(f64::from_bits(bits)),
             _ => Err(DecodeError::Invalid(what)),
@@ -32,7 +47,10 @@ impl<'a> Value<'a> {
     }
 
     /// An `int64`: two's complement in a varint.
-    pub(crate) fn int64(self, what: &'static str) -> Result<i64, DecodeError> {
+    ///
+    /// # Errors
+    /// [`DecodeError::Invalid`].
+    pub fn int64(self, what: &'static str) -> Result<i64, DecodeError> {
         match self {
             Self::Varint(number) => Ok(number.cast_signed()),
             _ => Err(DecodeError::Invalid(what)),
@@ -42,15 +60,21 @@ impl<'a> Value<'a> {
 
 /// Reads the fields of a message one by one.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Fields<'a>(&'a [u8]);
+pub struct Fields<'a>(&'a [u8]);
 
 impl<'a> Fields<'a> {
-    pub(crate) fn of(message: &'a [u8]) -> Self {
+    /// Those of this message.
+    #[must_use]
+    pub fn of(message: &'a [u8]) -> Self {
         Self(message)
     }
 
     /// Number and value of the next field; `None` at the end.
-    pub(crate) fn next(&mut self) -> Result<Option<(u64, Value<'a>)>, DecodeError> {
+    ///
+    /// # Errors
+    /// [`DecodeError`] where the message is none.
+    #[expect(clippy::should_implement_trait, reason = "an iterator of results would invite to skip errors")]
+    pub fn next(&mut self) -> Result<Option<(u64, Value<'a>)>, DecodeError> {
         if self.0.is_empty() {
             return Ok(None);
         }
@@ -97,7 +121,8 @@ pub(crate) fn varint(bytes: &mut &[u8]) -> Result<u64, DecodeError> {
     Err(DecodeError::Invalid("a number"))
 }
 
-pub(crate) fn put_varint(bytes: &mut Vec<u8>, mut number: u64) {
+/// Writes a number.
+pub fn put_varint(bytes: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
         bytes.push((number & 0x7f) as u8 | 0x80);
         number >>= 7;
@@ -105,13 +130,14 @@ pub(crate) fn put_varint(bytes: &mut Vec<u8>, mut number: u64) {
     bytes.push(number as u8);
 }
 
-pub(crate) fn put_bytes(bytes: &mut Vec<u8>, field: u64, value: &[u8]) {
+/// Writes a text, bytes, or a message.
+pub fn put_bytes(bytes: &mut Vec<u8>, field: u64, value: &[u8]) {
     put_varint(bytes, field << 3 | 2);
     put_varint(bytes, value.len() as u64);
     bytes.extend_from_slice(value);
 }
 
-/// Writes a `double`, and an `int64`; zero is absence, as protobuf 3 has it. Negative zero is not zero.
+/// Writes a `double`; zero is absence, as protobuf 3 has it. Negative zero is not zero.
 pub(crate) fn put_double(bytes: &mut Vec<u8>, field: u64, value: f64) {
     if value.to_bits() != 0 {
         put_varint(bytes, field << 3 | 1);
@@ -119,9 +145,18 @@ pub(crate) fn put_double(bytes: &mut Vec<u8>, field: u64, value: f64) {
     }
 }
 
-pub(crate) fn put_int64(bytes: &mut Vec<u8>, field: u64, value: i64) {
+/// Writes an `int64`; zero is absence.
+pub fn put_int64(bytes: &mut Vec<u8>, field: u64, value: i64) {
     if value != 0 {
         put_varint(bytes, field << 3);
         put_varint(bytes, value.cast_unsigned());
+    }
+}
+
+/// Writes a `fixed64`; zero is absence.
+pub fn put_fixed64(bytes: &mut Vec<u8>, field: u64, value: u64) {
+    if value != 0 {
+        put_varint(bytes, field << 3 | 1);
+        bytes.extend_from_slice(&value.to_le_bytes());
     }
 }

@@ -22,8 +22,10 @@ pub fn unpack(body: &[u8], raw_bytes_max: usize) -> Result<Vec<u8>, DecodeError>
     snap::raw::Decoder::new().decompress_vec(body).map_err(|error| DecodeError::Snappy(error.to_string()))
 }
 
-/// A message as a snappy block.
-pub(crate) fn pack(message: &[u8]) -> Vec<u8> {
+/// A message as a snappy block; it is at most 4 GiB long.
+#[must_use]
+#[expect(clippy::missing_panics_doc, reason = "senders cut their requests far below that")]
+pub fn pack(message: &[u8]) -> Vec<u8> {
     // Fails beyond 4 GiB alone; senders cut their requests at thousands of samples.
     snap::raw::Encoder::new().compress_vec(message).expect("a request is far below 4 GiB")
 }
