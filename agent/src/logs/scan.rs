@@ -17,6 +17,8 @@ use super::file::{self, Meta};
 pub(super) const ENTRIES_MAX: usize = 50_000;
 /// Most folders that `**` descends.
 const DEPTH_MAX: usize = 16;
+/// Most links that one path is followed through.
+const LINKS_MAX: usize = 16;
 /// Most files that one scan takes.
 pub(super) const HITS_MAX: usize = 20_000;
 
@@ -178,15 +180,29 @@ pub(super) struct Candidate {
 /// With a symbolic link also those in the folder it points to.
 pub(super) fn family(path: &Path, inodes: &[u64]) -> io::Result<Vec<Candidate>> {
     let mut candidates = Vec::new();
-    let target = fs::symlink_metadata(path).is_ok_and(|meta| meta.is_symlink()).then(|| fs::canonicalize(path).ok());
     list(path, inodes, &mut candidates)?;
-    if let Some(Some(target)) = target
+    if let Some(target) = target(path)
         && target.parent() != path.parent()
     {
         list(&target, inodes, &mut candidates)?;
         candidates.retain(|candidate| candidate.place != Place::Current || candidate.path == path);
     }
     Ok(candidates)
+}
+
+/// Where a symbolic link leads, through further links. What it leads to need not be there: between the two steps of a
+/// rotation it is not, and the rotated files lie beside it all the same.
+fn target(path: &Path) -> Option<PathBuf> {
+    let mut at = path.to_owned();
+    for _ in 0..LINKS_MAX {
+        match fs::read_link(&at) {
+            // An absolute target replaces the folder.
+            Ok(next) => at = at.parent()?.join(next),
+            Err(_) if at == path => return None,
+            Err(_) => return Some(fs::canonicalize(at.parent()?).ok()?.join(at.file_name()?)),
+        }
+    }
+    None
 }
 
 fn list(path: &Path, inodes: &[u64], candidates: &mut Vec<Candidate>) -> io::Result<()> {

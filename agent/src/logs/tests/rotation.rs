@@ -311,3 +311,27 @@ fn a_source_that_has_to_wait_is_not_read_and_loses_nothing() {
     assert!(rig.losses.is_empty());
     assert!(!LogGate::open().is_closed(&Labels::default()));
 }
+
+#[test]
+fn a_link_that_leads_nowhere_during_a_rotation_while_down_costs_nothing() {
+    // As the kubelet has it: links in one folder, files that rotate in another, and a moment without the file.
+    let mut rig = Rig::with(|config| {
+        let pattern = config.files[0].paths[0].replace("*.log", "links/*.log");
+        config.files[0].paths = vec![pattern];
+    });
+    fs::create_dir_all(rig.path("links")).unwrap();
+    fs::create_dir_all(rig.path("pods/web")).unwrap();
+    std::os::unix::fs::symlink("../pods/web/0.log", rig.path("links/web.log")).unwrap();
+    rig.append("pods/web/0.log", "1\n2\n");
+    rig.poll_after(250);
+    rig.append("pods/web/0.log", "3\n");
+    rig.rename("pods/web/0.log", "pods/web/0.log.20261121-101010");
+    rig.restart();
+    rig.poll_after(250);
+    rig.append("pods/web/0.log", "4\n");
+    rig.settle();
+    rig.restart();
+    rig.settle();
+    assert_eq!(rig.lines(), ["1", "2", "3", "4"]);
+    assert!(rig.losses.is_empty());
+}
