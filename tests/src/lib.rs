@@ -7,6 +7,7 @@ pub mod promqltest;
 pub mod proxy;
 pub mod sim;
 pub mod site;
+pub mod torture;
 
 /// The command line of a tool that a cargo alias starts, without a `--` that leads it: the aliases end in `--`, and
 /// `cargo demo -- --nodes 5`, as one writes it for `cargo run`, arrives with a second one.
