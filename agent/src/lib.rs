@@ -13,6 +13,7 @@ pub mod exposition;
 pub mod host;
 pub mod http;
 pub mod identity;
+pub mod inputs;
 pub mod logs;
 pub mod onalert;
 pub mod own;

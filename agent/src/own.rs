@@ -1,6 +1,7 @@
 //! The agent's metrics about itself. They are collected, kept and shipped like all others.
 
 use crate::host;
+use crate::inputs::Count;
 use crate::push::DropReason;
 use crate::vitals::Vitals;
 use skerry_model::{LabelsBuilder, MetricKind, MetricMeta, Observation};
@@ -50,6 +51,14 @@ metas! {
     LOG_OPEN Gauge "skerry_logs_files_open" "Log files held open.";
     LOG_WAITING Gauge "skerry_logs_files_waiting" "Log files that wait because too many are open.";
     LOG_UNREADABLE Gauge "skerry_logs_files_unreadable" "Log files that cannot be read.";
+    IN_RECORDS Counter "skerry_log_input_records_total" "Log records taken, by input beside files and containers.";
+    IN_INVALID Counter "skerry_log_input_invalid_total" "Messages that were not in their format: kept as text where they could be.";
+    IN_DROPPED Counter "skerry_log_input_dropped_total" "Messages that found no room in memory or in the kernel.";
+    IN_CONNECTIONS Gauge "skerry_log_input_connections" "Open connections.";
+    IN_FAULTS Counter "skerry_log_input_closed_connections_total" "Connections that were closed for what their peer did.";
+    IN_ACKS Counter "skerry_log_input_acks_total" "Chunks acknowledged to their sender.";
+    IN_DUPLICATES Counter "skerry_log_input_duplicate_chunks_total" "Chunks that came again and were only acknowledged.";
+    IN_STARTS Counter "skerry_log_input_starts_total" "Starts of the program that reads the journal.";
     KEPT_DB Gauge "skerry_store_kept_db_bytes" "Size of the database of what ship policies keep here, with its log.";
     KEPT_SAMPLES Counter "skerry_store_kept_samples_total" "Samples that ship policies kept here.";
     KEPT_EVICTED Counter "skerry_store_kept_evicted_blocks_total" "Blocks of them that retention evicted.";
@@ -155,6 +164,14 @@ pub fn observe(vitals: &Vitals) -> Vec<Observation> {
     observations.push(row((&APPLIED, &[], entries.configs_applied as f64)));
     observations.push(row((&ROLLED_BACK, &[], entries.configs_rolled_back as f64)));
     observations.push(row((&TRUSTED, &[], f64::from(u8::from(entries.time_trusted)))));
+    let metas =
+        [&IN_RECORDS, &IN_INVALID, &IN_DROPPED, &IN_CONNECTIONS, &IN_FAULTS, &IN_ACKS, &IN_DUPLICATES, &IN_STARTS];
+    for (meta, count) in metas.into_iter().zip(Count::ALL) {
+        for input in vitals.inputs.iter() {
+            let labels = [("source", &*input.name), ("kind", input.kind)];
+            observations.push(row((meta, &labels, input.value(count) as f64)));
+        }
+    }
     let push = &vitals.push;
     for (meta, counter) in [
         (&STATSD_PACKETS, &push.packets),

@@ -4,6 +4,7 @@
 use crate::board::Board;
 use crate::clock::Clock;
 use crate::host;
+use crate::inputs::InputStats;
 use crate::logs::LogStats;
 use crate::probes::ProbeStats;
 use crate::push::PushStats;
@@ -37,6 +38,8 @@ pub struct Vitals {
     pub kept: Option<watch::Receiver<Arc<Stats>>>,
     /// The log inputs' figures.
     pub logs: Arc<LogStats>,
+    /// The figures of the inputs beside files and containers.
+    pub inputs: InputStats,
     /// The probes' figures.
     pub probes: Arc<ProbeStats>,
     /// Push's figures.

@@ -21,6 +21,7 @@ use crate::containers::ContainersTask;
 use crate::data::LogInput;
 use crate::enrol::EnrolTask;
 use crate::identity::{self, Enrolment, Keys, Memory};
+use crate::inputs::{Ends, Inputs};
 use crate::logs::LogInputs;
 use crate::onalert::OnAlertTask;
 use crate::probes::{Probes, ProbesTask};
@@ -101,8 +102,12 @@ pub async fn run(local: &Local, process: &Process) -> anyhow::Result<Exit> {
         tracing::error!(aside = %aside.display(), "the database was damaged; it was set aside and a new one begun");
     }
     let node = enrolment.as_ref().map_or(&local.node, |enrolment| &enrolment.node).clone();
+    let saved = positions.clone();
     let inputs = LogInputs::new(&effective.logs, positions).map_err(|faults| anyhow::anyhow!("logs: {faults:?}"))?;
     let inputs = inputs.behind(store.log_gate());
+    let others = Inputs::new(&effective.logs, &saved, clean, inputs.stats())
+        .map_err(|faults| anyhow::anyhow!("logs: {faults:?}"))?;
+    drop(saved);
     let probes = Probes::new(&effective.probes).map_err(|faults| anyhow::anyhow!("probes: {faults:?}"))?;
     let collector = Collector::new(&effective.collect, local.roots.clone(), clock.clone())
         .map_err(|faults| anyhow::anyhow!("collect: {faults:?}"))?;
@@ -117,6 +122,7 @@ pub async fn run(local: &Local, process: &Process) -> anyhow::Result<Exit> {
         store: store.stats(),
         kept: beside.as_ref().map(|beside| beside.handle().stats()),
         logs: inputs.stats(),
+        inputs: others.stats(),
         probes: Arc::default(),
         push: Arc::default(),
         targets: scrape::State::default(),
@@ -156,6 +162,8 @@ pub async fn run(local: &Local, process: &Process) -> anyhow::Result<Exit> {
         clock: clock.clone(),
     };
     intake_tasks.spawn_fallible("scrape", scraping.run(intake.clone()));
+    let ends = Ends { out: logs_in.clone(), board: vitals.board.clone(), clock: clock.clone() };
+    others.spawn(ends, &mut intake_tasks, &intake).map_err(|faults| anyhow::anyhow!("logs: {faults:?}"))?;
     intake_tasks.spawn_fallible("logs", inputs.run(containers, logs_in, clock.clone(), intake.clone()));
     intake_tasks.spawn_fallible("forward", forward(logs_out, store.clone(), live.clone()));
     let probes = ProbesTask {

@@ -30,6 +30,7 @@ fn vitals(folder: &std::path::Path) -> (Vitals, Store) {
         store: opened.store.stats(),
         kept: None,
         logs: Arc::new(LogStats::default()),
+        inputs: Arc::default(),
         probes: Arc::default(),
         push: Arc::default(),
         targets: crate::scrape::State::default(),

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use super::intake;
 use super::scan::Pattern;
+use crate::inputs::{self, ListenInput, LocalInput};
 
 /// Most inputs, patterns per input, and own labels per input: bounds of what a config may ask for.
 const INPUTS_MAX: usize = 128;
@@ -27,6 +28,16 @@ pub struct Config {
     pub files: Vec<FileInput>,
     /// The input that tails what containers write.
     pub containers: ContainerInput,
+    /// The input that reads systemd's journal.
+    pub journal: LocalInput,
+    /// Inputs that take syslog messages.
+    pub syslog: Vec<ListenInput>,
+    /// The input that reads the kernel's messages.
+    pub kmsg: LocalInput,
+    /// Inputs that take what Fluentd and its kind send.
+    pub forward: Vec<ListenInput>,
+    /// The input that reads standard input.
+    pub stdin: LocalInput,
     /// Stages that the records of every input pass through, after those of the input itself.
     pub pipeline: Stages,
     /// Time between two looks at a file. 250 ms: one wake-up reads what gathered instead of one per line.
@@ -117,6 +128,11 @@ impl Default for Config {
         Self {
             files: Vec::new(),
             containers: ContainerInput::default(),
+            journal: LocalInput::default(),
+            syslog: Vec::new(),
+            kmsg: LocalInput::default(),
+            forward: Vec::new(),
+            stdin: LocalInput::default(),
             pipeline: Stages::default(),
             poll: Span::millis(250),
             rescan: Span::secs(5),
@@ -196,7 +212,9 @@ impl Config {
     /// Every fault, as key below `logs` and what was expected.
     #[must_use]
     pub fn faults(&self) -> Vec<(String, String)> {
-        Checked::parse(self).err().unwrap_or_default()
+        let mut faults = Checked::parse(self).err().unwrap_or_default();
+        faults.extend(inputs::faults(self));
+        faults
     }
 }
 

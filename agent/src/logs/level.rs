@@ -13,7 +13,7 @@ const JSON_REACH: usize = 1024;
 const KEYS: [&[u8]; 3] = [b"level", b"lvl", b"severity"];
 
 /// The severity that the line names, or `Unknown`.
-pub(super) fn guess(line: &[u8]) -> Level {
+pub(crate) fn guess(line: &[u8]) -> Level {
     let start = line.iter().take(WORD_REACH).position(|b| !b.is_ascii_whitespace()).unwrap_or(0);
     let line = &line[start..];
     let found = if line.first() == Some(&b'{') {

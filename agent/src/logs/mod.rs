@@ -29,7 +29,7 @@ mod frame;
 mod generation;
 mod identity;
 pub mod intake;
-mod level;
+pub(crate) mod level;
 mod position;
 mod record;
 mod scan;

@@ -160,6 +160,7 @@ mod tests {
                 store: opened.store.stats(),
                 kept: None,
                 logs: Arc::new(LogStats::default()),
+                inputs: Arc::default(),
                 probes: Arc::default(),
                 push: Arc::default(),
                 targets: crate::scrape::State::default(),
