@@ -96,20 +96,24 @@ impl<'a> Scan<'a> {
     }
 }
 
+/// Streams whose labels are told apart by their memory: a block's records come from a few.
+const RECENT_MAX: usize = 16;
+
 /// Streams that have been met, by their labels: whether they meet the matchers is asked once of each.
 #[derive(Debug, Default)]
 pub(super) struct Streams {
     numbers: HashMap<Labels, Option<usize>>,
     next: usize,
-    last: Option<(Labels, Option<usize>)>,
+    /// The last ones, so that most records need no look at their labels' texts.
+    recent: Vec<(Labels, Option<usize>)>,
+    /// Which of the recent ones makes room next.
+    turn: usize,
 }
 
 impl Streams {
     /// The number of a stream, from 0; `None` where it does not meet the matchers.
     pub(super) fn number(&mut self, labels: &Labels, matchers: &[Matcher]) -> Option<usize> {
-        if let Some((last, number)) = &self.last
-            && last.is_same(labels)
-        {
+        if let Some((_, number)) = self.recent.iter().find(|(recent, _)| recent.is_same(labels)) {
             return *number;
         }
         let number = match self.numbers.get(labels) {
@@ -121,7 +125,13 @@ impl Streams {
                 number
             }
         };
-        self.last = Some((labels.clone(), number));
+        let recent = (labels.clone(), number);
+        if self.recent.len() < RECENT_MAX {
+            self.recent.push(recent);
+        } else {
+            self.recent[self.turn] = recent;
+            self.turn = (self.turn + 1) % RECENT_MAX;
+        }
         number
     }
 }
