@@ -200,10 +200,8 @@ fn unwrapped(unwrap: &Unwrap, work: &mut Work) -> Option<f64> {
 /// What Loki says when a line of a metric query has an error.
 fn failed(error: &str, work: &Work) -> Halt {
     let pairs = work.pairs().filter(|(_, _, kind)| *kind == Kind::Parsed).map(|(name, value, _)| (name, value));
-    let mut all: Vec<(&str, &str)> = work.base_left().chain(pairs).chain([(ERROR, error)]).collect();
-    all.sort_unstable();
+    let all = [(ERROR, error)].into_iter().chain(work.base_left()).chain(pairs);
     let shown: Vec<String> = all
-        .iter()
         .take(20)
         .map(|(name, value)| format!("{name}={}", skerry_promql::quoted(&value.chars().take(80).collect::<String>())))
         .collect();

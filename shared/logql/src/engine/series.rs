@@ -13,7 +13,7 @@ const END: u8 = 0xff;
 #[derive(Debug)]
 pub(super) struct SeriesMap {
     is_by: bool,
-    /// Labels that make a series, or with `without` those that do not.
+    /// Labels that make a series, or with `without` those that do not; each once.
     names: Vec<String>,
     /// Labels of each series.
     pub(super) labels: Vec<Labels>,
@@ -30,12 +30,23 @@ impl SeriesMap {
             Some(Grouping { is_by, names }) => (*is_by, names.clone()),
             None => (false, Vec::new()),
         };
-        if let (false, Some(unwrap)) = (is_by, &range.unwrap) {
-            names.push(unwrap.label.clone());
+        if let Some(unwrap) = &range.unwrap {
+            // The label that became the number is gone, unless the function's own grouping names it.
+            match is_by {
+                true if range.around.is_some() => names.retain(|name| *name != unwrap.label),
+                true => {}
+                false => names.push(unwrap.label.clone()),
+            }
+        }
+        let mut seen: Vec<String> = Vec::with_capacity(names.len());
+        for name in names {
+            if !seen.contains(&name) {
+                seen.push(name);
+            }
         }
         Self {
             is_by,
-            names,
+            names: seen,
             labels: Vec::new(),
             numbers: HashMap::new(),
             of_streams: Vec::new(),
@@ -105,10 +116,7 @@ impl SeriesMap {
             )));
         }
         let labels = if self.is_by {
-            let mut names: Vec<&String> = self.names.iter().collect();
-            names.sort_unstable();
-            names.dedup();
-            Labels::new(names.into_iter().map(|name| (name.as_str(), work.value(name))))
+            Labels::new(self.names.iter().map(|name| (name.as_str(), work.value(name))))
         } else {
             Labels::new(self.left(work))
         };

@@ -440,6 +440,8 @@ fn promql_stands_around() {
         (format!("sort_desc({count})"), r#"{app="a",level="info"} 10@10; {app="b",level="info"} 2@10"#),
         (r#"sum by (host) (count_over_time({app="a"} | logfmt [1h])) / ignoring(host) group_left sum(count_over_time({app="a"}[1h]))"#.into(), r#"{host="h0"} 0.5@10; {host="h1"} 0.5@10"#),
         (r#"max by (host) (max_over_time({app="a"} | logfmt | unwrap v [1h])) > bool 9"#.into(), r#"{host="h0"} 1@10; {host="h1"} 0@10"#),
+        (r#"sum by (app, app) (count_over_time({app="b"}[1h]))"#.into(), r#"{app="b"} 2@10"#),
+        (r#"sum by (v, app) (sum_over_time({app="b"} | logfmt v | unwrap v [1h]))"#.into(), r#"{app="b"} 15@10"#),
         (format!("sum({count}) and vector(1) or vector(2)"), "12@10"),
         (r#"sum(count_over_time({app="x"}[1h])) or vector(0)"#.into(), "0@10"),
         (format!(r#"label_replace(sum by (app) ({count}), "x", "$1!", "app", "(.)") unless on(app) sum by (app) (count_over_time({{app="b"}}[1h]))"#), r#"{app="a",x="a!"} 10@10"#),

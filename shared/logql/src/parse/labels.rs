@@ -6,8 +6,8 @@ use crate::ast::{Compare, LabelFilter, Unit};
 use crate::units;
 use skerry_promql::MatchOp;
 
-/// Most conditions in one filter: chains nest on their left side.
-const CHAIN_MAX: usize = 100;
+/// Most conditions of a query: those of one filter nest, and are evaluated so.
+const CONDITIONS_MAX: usize = 200;
 
 impl Parser<'_> {
     /// Conditions joined by `and`, `,`, `or` or a blank, from left to right: as Loki documents it, none binds tighter.
@@ -17,7 +17,7 @@ impl Parser<'_> {
 
     fn label_chain(&mut self, depth: usize) -> Parsed<LabelFilter> {
         let mut left = self.label_condition(depth)?;
-        for _ in 0..CHAIN_MAX {
+        loop {
             let is_or = self.accept_word("or")?;
             let is_joined = is_or || self.accept_word("and")? || self.accept(",")?;
             if !is_joined && self.word().is_none_or(|word| word == "offset") && !self.is_mark("(") {
@@ -27,7 +27,6 @@ impl Parser<'_> {
             let held = Box::new(left);
             left = if is_or { LabelFilter::Or(held, right) } else { LabelFilter::And(held, right) };
         }
-        Err(self.fail(format!("more than {CHAIN_MAX} conditions in one label filter")))
     }
 
     fn label_condition(&mut self, depth: usize) -> Parsed<LabelFilter> {
@@ -39,6 +38,10 @@ impl Parser<'_> {
             let inner = self.label_chain(depth + 1)?;
             self.demand(")")?;
             return Ok(inner);
+        }
+        self.conditions += 1;
+        if self.conditions > CONDITIONS_MAX {
+            return Err(self.fail(format!("more than {CONDITIONS_MAX} label filters in one query")));
         }
         let name = self.name("a parser, a format or a label filter")?;
         let op = match self.ahead.token {

@@ -75,6 +75,8 @@ pub(super) struct Parser<'a> {
     ahead: Placed<'a>,
     /// Where the last word that was taken ends.
     end: usize,
+    /// Conditions on labels that have been read.
+    conditions: usize,
 }
 
 impl<'a> Parser<'a> {
@@ -85,7 +87,7 @@ impl<'a> Parser<'a> {
         }
         let mut lexer = Lexer::new(text);
         let ahead = lexer.next()?;
-        Ok(Self { lexer, ahead, end: 0 })
+        Ok(Self { lexer, ahead, end: 0, conditions: 0 })
     }
 
     fn fail_at(&self, at: usize, problem: impl Into<String>) -> ParseError {

@@ -116,7 +116,9 @@ fn depth_and_length_are_bounded() {
     assert!(error(&format!(r#"{{a="b"}} | {}"#, deep("(", r#"c="d""#, ")", 5000))).contains("nested more than 64"));
     assert!(error(&format!("rate({})", deep("(", r#"{a="b"}"#, ")", 5000))).contains("nested more than 64"));
     assert!(error(&deep("sum(", r#"rate({a="b"}[1m])"#, ")", 5000)).contains("nested"));
-    assert!(error(&format!(r#"{{a="b"}} | c="d"{}"#, r#" or c="d""#.repeat(500))).contains("more than 100 conditions"));
+    assert!(
+        error(&format!(r#"{{a="b"}} | c="d"{}"#, r#" or c="d""#.repeat(500))).contains("more than 200 label filters")
+    );
     assert!(error(&format!(r#"{{a="b"}} |= "d"{}"#, r#" or "d""#.repeat(500))).contains("more than 64 alternatives"));
     assert!(error(&format!(r#"{{a="b"}} {}"#, r#"|= "d" "#.repeat(2000))).contains("more than 200 stages"));
     assert!(error(&format!("1{}", r#" + rate({a="b"}[1m])"#.repeat(40))).contains("more than 32 range aggregations"));

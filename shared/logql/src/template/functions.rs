@@ -172,7 +172,8 @@ pub(super) fn call(function: &Function, args: Vec<Value>, data: &dyn Data) -> Re
 
 /// Functions that give a text.
 fn text(name: &str, args: &[Value]) -> Result<String, String> {
-    let of = |at: usize| args.get(at).map(Value::text).unwrap_or_default();
+    let texts: Vec<String> = args.iter().map(Value::text).collect();
+    let of = |at: usize| texts.get(at).map_or("", String::as_str);
     let bounded = |length: usize| {
         if length > OUTPUT_BYTES_MAX { Err(format!("{name} makes more than {OUTPUT_BYTES_MAX} bytes")) } else { Ok(()) }
     };
@@ -181,32 +182,36 @@ fn text(name: &str, args: &[Value]) -> Result<String, String> {
         let width = usize::try_from(count(at)?.max(0)).unwrap_or(usize::MAX);
         bounded(width).map(|()| width)
     };
-    let is_in = |set: String| move |c: char| set.contains(c);
+    // Without the characters of a set, at the sides that are told.
+    let trimmed = |text: &str, set: &str, (start, end): (bool, bool)| {
+        let text = if start { text.trim_start_matches(|c: char| set.contains(c)) } else { text };
+        (if end { text.trim_end_matches(|c: char| set.contains(c)) } else { text }).to_owned()
+    };
     Ok(match name {
         "ToLower" | "lower" => of(0).to_lowercase(),
         "ToUpper" | "upper" => of(0).to_uppercase(),
-        "title" => title(&of(0)),
-        "Replace" => replaced(&of(0), &of(1), &of(2), count(3)?)?,
-        "replace" => replaced(&of(2), &of(0), &of(1), -1)?,
-        "Trim" => of(0).trim_matches(is_in(of(1))).to_owned(),
-        "trimAll" => of(1).trim_matches(is_in(of(0))).to_owned(),
-        "TrimLeft" => of(0).trim_start_matches(is_in(of(1))).to_owned(),
-        "TrimRight" => of(0).trim_end_matches(is_in(of(1))).to_owned(),
-        "TrimPrefix" => of(0).strip_prefix(&of(1)).map_or_else(|| of(0), str::to_owned),
-        "trimPrefix" => of(1).strip_prefix(&of(0)).map_or_else(|| of(1), str::to_owned),
-        "TrimSuffix" => of(0).strip_suffix(&of(1)).map_or_else(|| of(0), str::to_owned),
-        "trimSuffix" => of(1).strip_suffix(&of(0)).map_or_else(|| of(1), str::to_owned),
+        "title" => title(of(0)),
+        "Replace" => replaced(of(0), of(1), of(2), count(3)?)?,
+        "replace" => replaced(of(2), of(0), of(1), -1)?,
+        "Trim" => trimmed(of(0), of(1), (true, true)),
+        "trimAll" => trimmed(of(1), of(0), (true, true)),
+        "TrimLeft" => trimmed(of(0), of(1), (true, false)),
+        "TrimRight" => trimmed(of(0), of(1), (false, true)),
+        "TrimPrefix" => of(0).strip_prefix(of(1)).unwrap_or(of(0)).to_owned(),
+        "trimPrefix" => of(1).strip_prefix(of(0)).unwrap_or(of(1)).to_owned(),
+        "TrimSuffix" => of(0).strip_suffix(of(1)).unwrap_or(of(0)).to_owned(),
+        "trimSuffix" => of(1).strip_suffix(of(0)).unwrap_or(of(1)).to_owned(),
         "TrimSpace" | "trim" => of(0).trim().to_owned(),
         "regexReplaceAll" | "regexReplaceAllLiteral" => {
-            let (regex, input, replacement) = (regex(&of(0))?, of(1), of(2));
+            let (regex, input, replacement) = (regex(of(0))?, of(1), of(2));
             bounded((input.len() + 1).saturating_mul(replacement.len().max(1)))?;
             match name {
-                "regexReplaceAll" => regex.replace_all(&input, &*replacement).into_owned(),
-                _ => regex.replace_all(&input, regex::NoExpand(&replacement)).into_owned(),
+                "regexReplaceAll" => regex.replace_all(input, replacement).into_owned(),
+                _ => regex.replace_all(input, regex::NoExpand(replacement)).into_owned(),
             }
         }
-        "substr" => substr(count(0)?, count(1)?, &of(2)),
-        "trunc" => trunc(count(0)?, &of(1)),
+        "substr" => substr(count(0)?, count(1)?, of(2)),
+        "trunc" => trunc(count(0)?, of(1)),
         "repeat" => {
             let times = usize::try_from(count(0)?.max(0)).unwrap_or(usize::MAX);
             bounded(times.saturating_mul(of(1).len()))?;
@@ -228,18 +233,21 @@ fn text(name: &str, args: &[Value]) -> Result<String, String> {
                 _ => pad + &input.chars().skip(held.saturating_sub(width)).collect::<String>(),
             }
         }
-        "urlencode" => encoded(&of(0)),
-        "urldecode" => decoded(&of(0))?,
+        "urlencode" => encoded(of(0)),
+        "urldecode" => decoded(of(0))?,
         "b64enc" => BASE64.encode(of(0)),
         "b64dec" => {
             let bytes = BASE64.decode(of(0)).map_err(|error| error.to_string())?;
             String::from_utf8_lossy(&bytes).into_owned()
         }
         "print" | "println" => {
-            let all: Vec<String> = args.iter().map(Value::text).collect();
-            if name == "print" { all.concat() } else { all.join(" ") + "\n" }
+            if name == "print" {
+                texts.concat()
+            } else {
+                texts.join(" ") + "\n"
+            }
         }
-        "printf" => printf(&of(0), &args[1..])?,
+        "printf" => printf(of(0), &args[1..])?,
         _ => return Err(format!("function {name:?} is not known")),
     })
 }
