@@ -2,6 +2,7 @@
 
 pub mod bench;
 pub mod lab;
+pub mod logstore;
 pub mod peers;
 pub mod promqltest;
 pub mod proxy;

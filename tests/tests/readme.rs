@@ -53,7 +53,9 @@ fn the_references_are_the_codes() {
     let own = skerry_fleet::config::REFERENCE.iter().map(|(k, d, m)| ((*k).to_owned(), *d, *m));
     let targets = skerry_fleet::remote::config::REFERENCE;
     let targets = targets.iter().map(|(k, d, m)| (format!("remote_write[].{k}"), *d, *m));
-    for (key, default, meaning) in own.chain(retention).chain(targets) {
+    let forward = skerry_fleet::forward::config::REFERENCE;
+    let forward = forward.iter().map(|(k, d, m)| (format!("forward[].{k}"), *d, *m));
+    for (key, default, meaning) in own.chain(retention).chain(targets).chain(forward) {
         table.push_str(&format!("| `{key}` | {default} | {meaning} |\n"));
     }
     assert_part("fleet-reference", &table);
@@ -85,7 +87,7 @@ fn the_first_fleet_runs_as_it_is_written() -> anyhow::Result<()> {
     };
     let files = blocks("yaml");
     let names: Vec<&str> = files.iter().map(|(name, _)| name.as_str()).collect();
-    assert_eq!(names, ["agent.yaml", "edge.yaml", "metrics.yaml", "remote-write.yaml"]);
+    assert_eq!(names, ["agent.yaml", "edge.yaml", "metrics.yaml", "remote-write.yaml", "forward.yaml"]);
     for (name, text) in &files {
         std::fs::write(folder.path().join(name), fit(text))?;
     }
@@ -111,7 +113,7 @@ fn the_first_fleet_runs_as_it_is_written() -> anyhow::Result<()> {
     ensure!(status.success(), "{status}\n{out}\n{err}");
     // Files that the script does not name are checked by the program that reads them.
     let fleet = folder.path().join("server/fleet.yaml");
-    let whole = std::fs::read_to_string(&fleet)? + &read("remote-write.yaml");
+    let whole = std::fs::read_to_string(&fleet)? + &read("remote-write.yaml") + &read("forward.yaml");
     std::fs::write(&fleet, whole)?;
     for (program, file) in [("skerry-agent", folder.path().join("metrics.yaml")), ("skerry-fleet", fleet)] {
         let checked = Command::new(binaries.path(program)).arg("check-config").arg(&file).output()?;

@@ -86,7 +86,8 @@ impl Feed {
         let Some(oldest) = self.oldest() else {
             return Next::Idle(self.place());
         };
-        let waited = now.since(oldest);
+        // A clock that was set back must not hold records up.
+        let waited = if now < oldest { max.wait } else { now.since(oldest) };
         if !self.is_full(max) && waited < max.wait {
             return Next::Wait(max.wait - waited);
         }

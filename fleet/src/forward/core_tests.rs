@@ -20,7 +20,7 @@ fn the_place_moves_record_by_record() {
     assert!(feed.is_full(&MAX));
     feed.push(7, Vec::new());
     feed.push(8, entries(8, 1));
-    let Next::Send(batch) = feed.next(UnixMillis(0), &MAX) else { panic!("it is full") };
+    let Next::Send(batch) = feed.next(UnixMillis(5000), &MAX) else { panic!("it is full") };
     assert_eq!(names(&batch), [(5, 1), (5, 2), (5, 3)]);
     assert_eq!(batch.place, Place { through: 4, part: 5, skip: 4 });
     // What is left waits for others, as long as it may.
@@ -32,6 +32,13 @@ fn the_place_moves_record_by_record() {
     feed.push(9, Vec::new());
     let Next::Idle(place) = feed.next(UnixMillis(6000), &MAX) else { panic!("there is nothing") };
     assert_eq!(place.through, 9, "what is not wanted is passed");
+}
+
+#[test]
+fn a_clock_that_was_set_back_holds_nothing_up() {
+    let mut feed = Feed::at(Place::default());
+    feed.push(5, entries(5, 1));
+    assert!(matches!(feed.next(UnixMillis(4999), &MAX), Next::Send(_)));
 }
 
 #[test]

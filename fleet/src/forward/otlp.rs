@@ -13,6 +13,7 @@ use crate::outgoing::http::{Answer, Form};
 use axum::http::{HeaderValue, header};
 use skerry_model::{Labels, Level, UnixMillis};
 use skerry_remote::protobuf::{Fields, put_bytes, put_fixed64, put_int64};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
@@ -27,20 +28,30 @@ impl Options {
         Form { path: path_or(endpoint, "/v1/logs"), headers, answer_bytes_max: ANSWER_BYTES_MAX }
     }
 
-    /// Records by what they come from, each run of equal labels as one resource.
+    /// Records by what they come from, in the order in which that first comes.
     pub(super) fn body(&self, entries: &[&Entry]) -> Vec<u8> {
-        let mut body = Vec::with_capacity(entries.iter().map(|entry| entry.bytes() + 128).sum());
-        for run in entries.chunk_by(|a, b| Arc::ptr_eq(&a.labels, &b.labels) || a.labels == b.labels) {
-            let Some(first) = run.first() else { continue };
-            let mut scope = Vec::new();
-            put_bytes(&mut scope, 1, b"skerry");
-            let mut scope_logs = Vec::new();
+        let mut resources: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
+        let mut known: HashMap<*const Labels, usize> = HashMap::new();
+        for entry in entries {
+            // Labels that differ in the level alone are one resource.
+            let at = *known.entry(Arc::as_ptr(&entry.labels)).or_insert_with(|| {
+                let resource = resource(entry);
+                resources.iter().position(|(known, _)| *known == resource).unwrap_or_else(|| {
+                    resources.push((resource, Vec::new()));
+                    resources.len() - 1
+                })
+            });
+            put_bytes(&mut resources[at].1, 2, &record(entry));
+        }
+        let mut scope = Vec::new();
+        put_bytes(&mut scope, 1, b"skerry");
+        let mut body = Vec::new();
+        for (resource, records) in resources {
+            let mut scope_logs = Vec::with_capacity(records.len() + 16);
             put_bytes(&mut scope_logs, 1, &scope);
-            for entry in run {
-                put_bytes(&mut scope_logs, 2, &record(entry));
-            }
-            let mut resource_logs = Vec::new();
-            put_bytes(&mut resource_logs, 1, &resource(first));
+            scope_logs.extend_from_slice(&records);
+            let mut resource_logs = Vec::with_capacity(scope_logs.len() + resource.len() + 16);
+            put_bytes(&mut resource_logs, 1, &resource);
             put_bytes(&mut resource_logs, 2, &scope_logs);
             put_bytes(&mut body, 1, &resource_logs);
         }
