@@ -194,6 +194,10 @@ fn parsers_make_labels() {
         (r#"| pattern "<m> <p> <_>""#, "GET /x 5", "m=GET p=/x"),
         ("| unpack", r#"{"pod":"p","_entry":"the line"}"#, "pod=p"),
         ("| unpack", "x", "__error__=JSONParserErr __error_details__=not an object at byte 0"),
+        (r#"| label_format a="z" | json"#, r#"{"a":"b","c":"d"}"#, "a=z c=d"),
+        ("| label_format x=app | logfmt", "x=1", "x=1"),
+        ("| drop app | logfmt", "app=z", "app_extracted=z"),
+        ("| logfmt flag, b", logfmt, "b=2 flag="),
         ("| json | json", r#"{"a":"b"}"#, "a=b"),
         ("| json | logfmt", r#"{"a":"b=c"}"#, r#"a=b=c"#),
     ] {

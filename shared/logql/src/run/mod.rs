@@ -92,7 +92,6 @@ impl<'q> Run<'q> {
         }
         let line = if self.is_own { &self.line } else { record.line };
         let work = &mut self.work;
-        work.begin_parser();
         match stage {
             Stage::Line(filter) => return filter.passes(line),
             Stage::Labels(filter) => return filter.passes(work),
@@ -108,7 +107,8 @@ impl<'q> Run<'q> {
                         work.extract(name, value, *keep_empty);
                     } else {
                         let wanted = extracts.iter().filter(|extract| extract.text == name);
-                        wanted.for_each(|extract| work.extract(&extract.name, value, *keep_empty));
+                        // What is asked for by name is shown even where it is empty.
+                        wanted.for_each(|extract| work.extract(&extract.name, value, true));
                     }
                 });
                 if let Some(fault) = found.fault.filter(|_| *strict) {

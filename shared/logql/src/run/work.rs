@@ -3,7 +3,6 @@
 use crate::answer::Pairs;
 use skerry_logs::parse::Value;
 use skerry_model::Labels;
-use std::mem::swap;
 
 /// Most labels that a line may have beside its stream's; further ones are left out.
 const PAIRS_MAX: usize = 256;
@@ -58,8 +57,6 @@ pub(crate) struct Work {
     details: String,
     /// Names that the query looks at, where it does not look at all.
     wanted: Option<Vec<String>>,
-    /// Where the labels of the parser at work begin.
-    parser_from: usize,
     /// A name is put together here.
     name: String,
 }
@@ -217,13 +214,8 @@ impl Work {
         }
     }
 
-    /// A parser begins.
-    pub(crate) fn begin_parser(&mut self) {
-        self.parser_from = self.used;
-    }
-
-    /// Takes a label of the line. One that the stream or the metadata have too gets a suffix; of one that stands twice in
-    /// the line the first counts.
+    /// Takes a label of the line. One that the stream or the metadata have too gets a suffix; of one that is
+    /// taken or made twice the first counts, by whichever parser.
     pub(crate) fn extract(&mut self, name: &str, value: Value<'_>, keeps_empty: bool) {
         let is_taken = !self.base.value(name).is_empty()
             || self.pairs[..self.used].iter().any(|pair| pair.name == name && pair.kind == Kind::Metadata);
@@ -246,13 +238,12 @@ impl Work {
             return;
         }
         match self.place(name) {
-            Some(place) if place >= self.parser_from => {}
+            Some(place) if self.pairs[place].kind == Kind::Parsed => {}
             Some(place) => {
-                let mut text = String::new();
-                swap(&mut text, &mut self.pairs[place].value);
-                text.clear();
-                value.append_to(&mut text);
-                self.pairs[place].value = text;
+                let pair = &mut self.pairs[place];
+                pair.value.clear();
+                value.append_to(&mut pair.value);
+                (pair.kind, pair.keeps_empty) = (Kind::Parsed, keeps_empty);
             }
             None => {
                 let used = self.used;
@@ -318,7 +309,6 @@ mod tests {
         let mut work = Work::default();
         work.begin(&labels(&[("app", "a"), ("level", "info")]), &labels(&[("pid", "1")]));
         assert!(!work.is_plain());
-        work.begin_parser();
         work.extract("level", Value::plain("warn"), false);
         work.extract("pid", Value::plain("2"), false);
         work.extract("x", Value::plain("1"), false);
@@ -350,7 +340,6 @@ mod tests {
     fn more_labels_than_the_bound_are_left_out() {
         let mut work = Work::default();
         work.begin(&Labels::default(), &Labels::default());
-        work.begin_parser();
         for at in 0..1000 {
             work.extract(&format!("l{at}"), Value::plain("v"), false);
         }
@@ -361,7 +350,6 @@ mod tests {
     fn what_is_not_wanted_is_not_taken() {
         let mut work = Work::new(Some(vec!["a".into(), "b_extracted".into()]));
         work.begin(&labels(&[("b", "1")]), &Labels::default());
-        work.begin_parser();
         for name in ["a", "b", "c"] {
             work.extract(name, Value::plain("v"), false);
         }
