@@ -5,8 +5,9 @@ use super::eval::{Data, OUTPUT_BYTES_MAX};
 use super::layout;
 use super::value::{Value, float_text};
 use crate::units;
-use regex::RegexBuilder;
+use regex::{Regex, RegexBuilder};
 use std::cmp::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// A function.
 #[derive(Debug)]
@@ -110,7 +111,7 @@ pub(super) fn find(name: &str) -> Option<&'static Function> {
 }
 
 /// Calls a function.
-pub(super) fn call(function: &Function, args: Vec<Value>, data: &dyn Data) -> Result<Value, String> {
+pub(super) fn call(function: &Function, args: Vec<Value>, data: &dyn Data, regexes: &Regexes) -> Result<Value, String> {
     let Function { name, least, most } = function;
     if args.len() < *least || args.len() > *most {
         let wanted = if least == most { least.to_string() } else { format!("at least {least}") };
@@ -133,7 +134,8 @@ pub(super) fn call(function: &Function, args: Vec<Value>, data: &dyn Data) -> Re
         "len" => Ok(Value::Int(length(&args[0])?)),
         "fromJson" => match args[0].text() {
             text if text.is_empty() => Ok(Value::NIL),
-            text => serde_json::from_str(&text).map(Value::of_json).map_err(|error| error.to_string()),
+            // As Loki documents it: nothing where it is no JSON.
+            text => Ok(serde_json::from_str(&text).map_or(Value::NIL, Value::of_json)),
         },
         "date" => match &args[1] {
             Value::Time(nanos) => Ok(Value::Text(layout::date(&args[0].text(), *nanos))),
@@ -163,15 +165,15 @@ pub(super) fn call(function: &Function, args: Vec<Value>, data: &dyn Data) -> Re
         "hasPrefix" => Ok(Value::Bool(args[1].text().starts_with(&args[0].text()))),
         "hasSuffix" => Ok(Value::Bool(args[1].text().ends_with(&args[0].text()))),
         "count" => {
-            let found = regex(&args[0].text())?.find_iter(&args[1].text()).count();
+            let found = regexes.compiled(&args[0].text())?.find_iter(&args[1].text()).count();
             Ok(Value::Int(i64::try_from(found).unwrap_or(i64::MAX)))
         }
-        _ => text(name, &args).map(Value::Text),
+        _ => text(name, &args, regexes).map(Value::Text),
     }
 }
 
 /// Functions that give a text.
-fn text(name: &str, args: &[Value]) -> Result<String, String> {
+fn text(name: &str, args: &[Value], regexes: &Regexes) -> Result<String, String> {
     let texts: Vec<String> = args.iter().map(Value::text).collect();
     let of = |at: usize| texts.get(at).map_or("", String::as_str);
     let bounded = |length: usize| {
@@ -203,7 +205,7 @@ fn text(name: &str, args: &[Value]) -> Result<String, String> {
         "trimSuffix" => of(1).strip_suffix(of(0)).unwrap_or(of(1)).to_owned(),
         "TrimSpace" | "trim" => of(0).trim().to_owned(),
         "regexReplaceAll" | "regexReplaceAllLiteral" => {
-            let (regex, input, replacement) = (regex(of(0))?, of(1), of(2));
+            let (regex, input, replacement) = (regexes.compiled(of(0))?, of(1), of(2));
             bounded((input.len() + 1).saturating_mul(replacement.len().max(1)))?;
             match name {
                 "regexReplaceAll" => regex.replace_all(input, replacement).into_owned(),
@@ -255,12 +257,30 @@ fn text(name: &str, args: &[Value]) -> Result<String, String> {
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
-fn regex(text: &str) -> Result<regex::Regex, String> {
-    // Compiled for each line: expressions in templates are few, and may come from labels.
-    RegexBuilder::new(text)
-        .size_limit(1 << 18)
-        .build()
-        .map_err(|_| format!("{:?} is no usable regular expression", text.chars().take(80).collect::<String>()))
+/// Expressions that a template used last: they may come of labels, but are mostly the same for each line.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Regexes(Arc<Mutex<Vec<(String, Regex)>>>);
+
+/// Most expressions that are kept.
+const REGEXES_MAX: usize = 8;
+
+impl Regexes {
+    fn compiled(&self, text: &str) -> Result<Regex, String> {
+        // A list that a panic left behind is a list all the same.
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, regex)) = held.iter().find(|(known, _)| known == text) {
+            return Ok(regex.clone());
+        }
+        let regex = RegexBuilder::new(text)
+            .size_limit(1 << 18)
+            .build()
+            .map_err(|_| format!("{:?} is no usable regular expression", text.chars().take(80).collect::<String>()))?;
+        if held.len() >= REGEXES_MAX {
+            held.remove(0);
+        }
+        held.push((text.to_owned(), regex.clone()));
+        Ok(regex)
+    }
 }
 
 fn replaced(input: &str, old: &str, new: &str, times: i64) -> Result<String, String> {

@@ -1,6 +1,6 @@
 //! Templates of `| line_format` and `| label_format`: Go's text/template, as far as Loki documents it.
 //!
-//! A small interpreter: fields, variables, pipelines, `if`, `range`, `with`, `and` the functions of [`functions`]. Templates
+//! A small interpreter: fields, variables, pipelines, `if`, `range`, `with`, and the functions of [`functions`]. Templates
 //! cannot define or include others.
 //!
 //! Invariants:
@@ -16,6 +16,7 @@ mod parse;
 mod value;
 
 pub(crate) use eval::Data;
+use functions::Regexes;
 use parse::Node;
 
 /// A template.
@@ -23,6 +24,7 @@ use parse::Node;
 pub(crate) struct Template {
     text: String,
     nodes: Vec<Node>,
+    regexes: Regexes,
 }
 
 impl Template {
@@ -31,7 +33,7 @@ impl Template {
     /// # Errors
     /// What is wrong with it.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        Ok(Self { text: text.to_owned(), nodes: parse::parse(text)? })
+        Ok(Self { text: text.to_owned(), nodes: parse::parse(text)?, regexes: Regexes::default() })
     }
 
     /// As it is written.
@@ -44,6 +46,6 @@ impl Template {
     /// # Errors
     /// Why it cannot be evaluated.
     pub(crate) fn run(&self, data: &dyn Data, out: &mut String) -> Result<(), String> {
-        eval::run(&self.nodes, data, out)
+        eval::run(&self.nodes, data, &self.regexes, out)
     }
 }
