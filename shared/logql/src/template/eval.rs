@@ -1,7 +1,8 @@
 //! Evaluation of templates.
 
-use super::functions::{self, Regexes};
+use super::functions;
 use super::parse::{Command, Node, Operand, Pipe};
+use super::text::Regexes;
 use super::value::Value;
 
 /// Nodes that are evaluated for one line; `range` in `range` would take long otherwise.

@@ -13,11 +13,12 @@ mod functions;
 mod layout;
 mod lex;
 mod parse;
+mod text;
 mod value;
 
 pub(crate) use eval::Data;
-use functions::Regexes;
 use parse::Node;
+use text::Regexes;
 
 /// A template.
 #[derive(Debug, Clone)]
