@@ -565,4 +565,32 @@ proptest! {
             prop_assert_eq!(&lines(limit)[..], &all[..limit.min(all.len())]);
         }
     }
+
+    #[test]
+    fn grouping_early_changes_nothing(
+        stages in proptest::collection::vec(prop_oneof![
+            Just("| json"), Just("| logfmt"), Just("| json x=\"a\""), Just("| a=\"1\""), Just("| b > 1"), Just("| drop a"),
+            Just("| label_format b=a"), Just("| label_format c=`{{.a}}{{.b}}`"), Just("| keep a, b"), Just("|= \"1\""),
+            Just("| line_format \"{{.a}}\""), Just("| drop level"),
+        ], 0..4),
+        aggregation in prop_oneof![
+            Just(("sum", "count_over_time", "")), Just(("sum", "rate", "")), Just(("sum", "bytes_over_time", "")),
+            Just(("sum", "sum_over_time", "| unwrap b")), Just(("min", "min_over_time", "| unwrap b")),
+            Just(("max", "max_over_time", "| unwrap a")), Just(("sum", "rate", "| unwrap b")),
+        ],
+        grouping in prop_oneof![
+            Just("by (a)"), Just("by (b, app)"), Just("without (a)"), Just("without (app, level)"), Just(""), Just("by (c, a_extracted)"),
+        ],
+        lines in proptest::collection::vec(prop_oneof![
+            Just(r#"{"a":"1","b":2}"#), Just("a=1 b=3"), Just("b=5 c=1"), Just(r#"{"a":"x","b":7,"app":"q"}"#), Just("none"),
+        ], 1..8),
+    ) {
+        let source = Memory::of(&lines);
+        let (outer, inner, unwrap) = aggregation;
+        let ranged = format!("{inner}({{app=\"a\"}} {} {unwrap} | __error__=\"\" [4s])", stages.join(" "));
+        // In parentheses it stands alone.
+        let early = metric_of(&source, &format!("{outer} {grouping} ({ranged})"), over(1, 9, 3)).map(|found| shown(&found));
+        let late = metric_of(&source, &format!("{outer} {grouping} (({ranged}))"), over(1, 9, 3)).map(|found| shown(&found));
+        prop_assert_eq!(early.ok(), late.ok(), "{} {}", grouping, ranged);
+    }
 }

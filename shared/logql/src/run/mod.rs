@@ -287,3 +287,59 @@ impl Data for View<'_> {
 pub(crate) fn all_pass(filters: &[LabelFilter], work: &mut Work) -> bool {
     filters.iter().all(|filter| filter.passes(work))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::parse::{Either, query};
+    use proptest::prelude::*;
+    use skerry_model::{Level, LogRecord, OutputStream, UnixMillis};
+
+    impl<'q> Run<'q> {
+        /// Stage by stage, without any short cut.
+        fn plain(log: &'q LogExpr) -> Self {
+            let mut run = Self::new(log, None);
+            (run.lead, run.demanded, run.stages) = (Vec::new(), Vec::new(), log.stages.iter().collect());
+            run
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn short_cuts_change_nothing(
+            stages in proptest::collection::vec(prop_oneof![
+                Just("| json"), Just("| json x=\"a\""), Just("| logfmt"), Just("| regexp \"(?P<a>\\\\d+)\""), Just("| unpack"),
+                Just("| pattern \"a=<b> <_>\""), Just("| a=\"1\""), Just("| a=\"1\" and b=\"x-y\""), Just("| a=\"1\" or b=\"2\""),
+                Just("| a_extracted=\"1\""), Just("| a!=\"1\""), Just("|= \"1\""), Just("!= \"2\""), Just("|~ \"a.1\""),
+                Just("| line_format \"{{.a}} a=2\""), Just("| label_format a=b"), Just("| drop a"), Just("| keep b"), Just("| decolorize"),
+                Just("| a > 0"), Just("| __error__=\"\""),
+            ], 0..6),
+            line in prop_oneof![
+                Just(r#"{"a":"1","b":"x-y"}"#), Just(r#"{"a":1,"b":{"a":"2"}}"#), Just(r#"{"a":"\u0031"}"#), Just("a=1 b=x-y"),
+                Just("b=2 a=\"1\""), Just("a=2"), Just(r#"{"_entry":"a=1","b":"2"}"#), Just("1"), Just(""), Just("a=x-y 2"),
+            ],
+            base in prop_oneof![Just(""), Just("1"), Just("2")],
+            field in prop_oneof![Just(""), Just("1"), Just("x-y")],
+        ) {
+            let text = format!("{{app=\"p\"}} {}", stages.join(" "));
+            let Ok(Either::Log(log)) = query(&text) else { panic!("{text}") };
+            let labels = |pairs: &[(&str, &str)]| Labels::new(pairs.iter().copied()).unwrap();
+            let record = LogRecord {
+                at: UnixMillis(1),
+                labels: labels(&[("app", "p"), ("a", base)]),
+                output: OutputStream::None,
+                level: Level::Unknown,
+                fields: labels(&[("b", field)]),
+                line: line.into(),
+            };
+            let result = |mut run: Run<'_>| {
+                let passes = run.passes(&record.labels, &record.as_ref());
+                passes.then(|| (run.work.split(), run.line(&record.as_ref()).to_vec()))
+            };
+            let expected = result(Run::plain(&log));
+            prop_assert_eq!(result(Run::new(&log, None)), expected.clone(), "{} {}", text, line);
+            let has = |needle: &Vec<u8>| memmem::find(&record.line, needle).is_some();
+            prop_assert!(expected.is_none() || needles(&log).iter().all(has), "{}", text);
+        }
+    }
+}
