@@ -305,7 +305,7 @@ impl Shop<'_> {
     }
 
     fn redact(&mut self, redact: &mut Redact, work: &mut Work<'_>) {
-        let mut count = redact.line(&mut work.record.line);
+        let mut count = redact.line(&mut work.record.line, &work.record.labels, work.record.output);
         work.fields.replace(|field| {
             let (new, found) = redact.text(field.value.as_bytes())?;
             // What is not stored is in the line too, where it was counted.

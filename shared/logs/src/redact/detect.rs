@@ -392,3 +392,26 @@ fn private_keys(text: &[u8], found: &mut dyn FnMut(Stretch)) {
         at = end;
     }
 }
+
+/// Longest line of a block's body; RFC 7468 has 64 characters in it.
+const BODY_BYTES_MAX: usize = 128;
+
+/// Whether the text ends within a block of a private key.
+pub(super) fn ends_in_key(text: &[u8]) -> bool {
+    memmem::rfind(text, BEGIN).is_some_and(|begin| {
+        memmem::find(&text[begin..], PRIVATE).is_some() && memmem::find(&text[begin..], END).is_none()
+    })
+}
+
+/// How much of a line that follows the begin of a private key belongs to it; 0: nothing, the block has been left.
+pub(super) fn rest_of_key(line: &[u8]) -> (usize, bool) {
+    if let Some(end) = memmem::find(line, END) {
+        let end = end + END.len();
+        let tail = &line[end..line.len().min(end + 64)];
+        return (end + memmem::find(tail, b"-----").map_or(tail.len(), |dashes| dashes + 5), false);
+    }
+    let text = line.trim_ascii();
+    let body = text.iter().all(|b| b.is_ascii_alphanumeric() || b"+/=".contains(b));
+    let head = text.starts_with(b"Proc-Type:") || text.starts_with(b"DEK-Info:");
+    if (body || head) && line.len() <= BODY_BYTES_MAX { (line.len(), true) } else { (0, false) }
+}

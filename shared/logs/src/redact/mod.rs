@@ -21,7 +21,7 @@ use crate::siphash::{Hasher, Key};
 use detect::{Kind, Stretch};
 use regex::bytes::Regex;
 use serde_json::Value;
-use skerry_model::Labels;
+use skerry_model::{Labels, OutputStream};
 use zeroize::Zeroize;
 
 /// What is put in a secret's place.
@@ -52,12 +52,25 @@ struct Rule {
     action: Action,
 }
 
+/// Most streams that are within a private key at a time, and most lines of one.
+const KEYS_MAX: usize = 64;
+const KEY_LINES_MAX: u32 = 400;
+
+#[derive(Debug)]
+struct OpenKey {
+    labels: Labels,
+    output: OutputStream,
+    lines: u32,
+}
+
 /// A checked `redact`.
 #[derive(Debug)]
 pub(crate) struct Redact {
     rules: Vec<Rule>,
     key: Option<Key>,
     found: Vec<(Stretch, usize)>,
+    /// Streams that are within a private key whose lines come as records of their own.
+    keys: Vec<OpenKey>,
     /// The last label set that came, and what was made of it with how many findings.
     labels: Option<(Labels, Labels, u64)>,
 }
@@ -110,7 +123,7 @@ impl Redact {
             faults.push((key.to_owned(), format!("finds nothing: detect ({KINDS}) or patterns are expected")));
         }
         reader.finish(faults);
-        Some(Self { rules, key: told.flatten(), found: Vec::new(), labels: None })
+        Some(Self { rules, key: told.flatten(), found: Vec::new(), keys: Vec::new(), labels: None })
     }
 
     /// Takes secrets out of a text. `None` where it has none; else the new text and how many there were.
@@ -156,12 +169,41 @@ impl Redact {
         Some((out, self.found.len() as u64))
     }
 
-    /// Takes secrets out of a line and overwrites what it was. How many there were.
-    pub(crate) fn line(&mut self, line: &mut Vec<u8>) -> u64 {
-        let Some((new, count)) = self.text(line) else { return 0 };
+    /// Takes secrets out of a stream's next line and overwrites what it was. How many there were.
+    pub(crate) fn line(&mut self, line: &mut Vec<u8>, labels: &Labels, output: OutputStream) -> u64 {
+        let begun = if self.keys.is_empty() { 0 } else { self.continue_key(line, labels, output) };
+        let Some((new, count)) = self.text(line) else { return begun };
+        let reaches_end = |((_, end), rule): &(Stretch, usize)| {
+            *end == line.len() && matches!(self.rules[*rule].finder, Finder::Kind(Kind::PrivateKey))
+        };
+        if self.found.iter().any(reaches_end) && detect::ends_in_key(line) {
+            if self.keys.len() == KEYS_MAX {
+                // The one that began first is the least likely to go on.
+                self.keys.remove(0);
+            }
+            self.keys.push(OpenKey { labels: labels.clone(), output, lines: 0 });
+        }
         let mut old = std::mem::replace(line, new);
         old.zeroize();
-        count
+        begun + count
+    }
+
+    /// Takes out what of a line belongs to the private key that the stream is in, if it is in one.
+    fn continue_key(&mut self, line: &mut Vec<u8>, labels: &Labels, output: OutputStream) -> u64 {
+        let same = |key: &OpenKey| key.output == output && key.labels == *labels;
+        let Some(at) = self.keys.iter().position(same) else { return 0 };
+        let (len, goes_on) = detect::rest_of_key(line);
+        self.keys[at].lines += 1;
+        if !goes_on || self.keys[at].lines >= KEY_LINES_MAX {
+            self.keys.remove(at);
+        }
+        let rule = self.rules.iter().find(|rule| matches!(rule.finder, Finder::Kind(Kind::PrivateKey)));
+        let Some(rule) = rule.filter(|_| len > 0) else { return 0 };
+        let mut new = Vec::with_capacity(line.len() + 160);
+        rule.replace(&line[..len], self.key.as_ref(), &mut new);
+        new.extend_from_slice(&line[len..]);
+        std::mem::replace(line, new).zeroize();
+        1
     }
 
     /// Takes secrets out of the values of a set. How many there were.

@@ -150,6 +150,29 @@ fn private_keys() {
     check("private_key", &[(&public, &public)]);
 }
 
+/// Files without a multiline stage, and containers, give each line as a record.
+#[test]
+fn a_private_key_in_several_records() {
+    let stream = |name: &str| Labels::new([("source", name)]).unwrap();
+    let mut redact = redact("private_key");
+    let mut line = |source: &str, text: &str| {
+        let mut line = text.as_bytes().to_vec();
+        let count = redact.line(&mut line, &stream(source), OutputStream::None);
+        format!("{} {count}", String::from_utf8(line).unwrap())
+    };
+    assert_eq!(line("a", "x -----BEGIN RSA PRIVATE KEY-----"), "x [private_key] 1");
+    assert_eq!(line("a", "Proc-Type: 4,ENCRYPTED"), "[private_key] 1");
+    assert_eq!(line("a", ""), " 0");
+    assert_eq!(line("a", "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQ=="), "[private_key] 1");
+    assert_eq!(line("b", "MIIEvQIBADANBgkqhkiG9w0BAQEFAASC"), "MIIEvQIBADANBgkqhkiG9w0BAQEFAASC 0", "another stream");
+    assert_eq!(line("a", "abc\r"), "[private_key] 1");
+    assert_eq!(line("a", "-----END RSA PRIVATE KEY----- x"), "[private_key] x 1");
+    assert_eq!(line("a", "MIIEvQIBADANBgkqhkiG9w0BAQEFAASC"), "MIIEvQIBADANBgkqhkiG9w0BAQEFAASC 0", "it has ended");
+    assert_eq!(line("a", "-----BEGIN PRIVATE KEY-----"), "[private_key] 1");
+    assert_eq!(line("a", "GET / 200: something else"), "GET / 200: something else 0");
+    assert_eq!(line("a", "MIIE"), "MIIE 0", "it was left");
+}
+
 #[test]
 fn actions_and_own_patterns() {
     assert_eq!(shown(&mut redact("{detect: [email, {ip: remove}]}"), "a@b.de 10.0.0.1!"), "[email] !");
@@ -175,7 +198,7 @@ fn bytes_that_are_no_text_stay() {
     assert_eq!(all.text(b"\xff\0 a@b.de \xfe").unwrap().0, b"\xff\0 [email] \xfe");
     let mut line = b"nothing here".to_vec();
     let place = line.as_ptr();
-    assert_eq!((all.line(&mut line), line.as_ptr()), (0, place));
+    assert_eq!((all.line(&mut line, &Labels::default(), OutputStream::None), line.as_ptr()), (0, place));
 }
 
 /// Texts that would be slow, were a search to begin again at each of their bytes. A second is a thousand times what they take.
