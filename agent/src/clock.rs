@@ -58,6 +58,19 @@ impl Clock {
         std::time::Instant::now()
     }
 
+    /// Time since the kernel began, without what the machine slept: how the kernel stamps its messages.
+    #[must_use]
+    pub fn awake(&self) -> std::time::Duration {
+        match &self.0 {
+            Source::System => {
+                let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+                let nanos = u32::try_from(now.tv_nsec).unwrap_or(0);
+                std::time::Duration::new(u64::try_from(now.tv_sec).unwrap_or(0), nanos)
+            }
+            Source::Manual(clock) => std::time::Duration::from_millis(clock.mono.load(Ordering::SeqCst)),
+        }
+    }
+
     /// Monotonic time since boot. For schedules.
     #[must_use]
     pub fn mono(&self) -> Mono {

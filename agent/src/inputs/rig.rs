@@ -68,7 +68,12 @@ impl Rig {
         while !enough(self) {
             match tokio::time::timeout_at(deadline, self.taken.recv()).await {
                 Ok(Some(input)) => self.take(input),
-                _ => panic!("{what} did not come: {} records, losses {:?}", self.records.len(), self.losses),
+                _ => panic!(
+                    "{what} did not come: {} records, the last {:?}, losses {:?}",
+                    self.records.len(),
+                    self.lines().last(),
+                    self.losses
+                ),
             }
         }
     }

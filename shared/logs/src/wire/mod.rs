@@ -2,5 +2,7 @@
 
 pub mod event;
 pub mod forward;
+pub mod journal;
+pub mod kmsg;
 pub mod msgpack;
 pub mod syslog;
