@@ -14,13 +14,25 @@ pub(super) struct Watch {
     late_ms: i64,
     /// Where the time around this alert began.
     from: UnixMillis,
+    has_looked: bool,
 }
+
+/// How often the first look looks back.
+const LOOKS_BACK: i64 = 20;
 
 impl Watch {
     /// `late_ms` says by how much what is released may come later than its own time; the last such stretch is then
     /// released with every look, and for as long after the time around an alert.
     pub(super) const fn new(around_ms: i64, late_ms: i64) -> Self {
-        Self { around_ms, alert: None, through: UnixMillis(i64::MIN), late_ms, from: UnixMillis(i64::MIN) }
+        let never = UnixMillis(i64::MIN);
+        Self { around_ms, alert: None, through: never, late_ms, from: never, has_looked: false }
+    }
+
+    /// Moments at which to look: `now`, and at the first time others before it, in whose time around it now would be.
+    pub(super) fn moments(&mut self, now: UnixMillis) -> impl Iterator<Item = UnixMillis> + use<> {
+        let back = if std::mem::replace(&mut self.has_looked, true) { 0 } else { LOOKS_BACK };
+        let step_ms = self.around_ms / LOOKS_BACK;
+        (0..=back).rev().map(move |n| UnixMillis(now.0.saturating_sub(n * step_ms)))
     }
 
     /// Looks at `now`; what is to be released, both ends included.
@@ -83,5 +95,21 @@ mod tests {
         assert_eq!(look(false, 1361), Some((1_240_001, 1_300_000)));
         assert_eq!(look(false, 1376), None);
         assert_eq!(look(true, 1390), Some((1_240_001, 1_390_000)));
+    }
+
+    #[test]
+    fn the_first_look_looks_back_and_an_alert_before_the_start_is_not_forgotten() {
+        let mut watch = Watch::new(300_000, 0);
+        let moments: Vec<i64> = watch.moments(UnixMillis(1_000_000)).map(|at| at.0).collect();
+        assert_eq!((moments.len(), moments[0], moments[20]), (21, 700_000, 1_000_000));
+        // It fired from 730 s to 760 s, and the agent began at 1000 s.
+        let mut shipped = Vec::new();
+        for at in moments {
+            shipped.extend(watch.look((730_000..=760_000).contains(&at), UnixMillis(at)));
+        }
+        assert_eq!((shipped[0].from.0, shipped.last().unwrap().to.0), (430_000, 1_000_000));
+        assert!(shipped.windows(2).all(|pair| pair[0].to.0 + 1 == pair[1].from.0));
+        assert_eq!(watch.moments(UnixMillis(1_015_000)).collect::<Vec<_>>(), [UnixMillis(1_015_000)]);
+        assert_eq!(watch.look(false, UnixMillis(1_090_000)).unwrap().to.0, 1_060_000);
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! A rule's expression is evaluated over what the node keeps, so it needs no link. While it gives anything, and for as
 //! long afterwards as the rule says, what came since the last look is released; at its first moment what was before it
-//! too.
+//! too. A run begins with a look back, so that an alert right before an end of the agent brings what came after it.
 
 mod core;
 
@@ -11,7 +11,7 @@ use crate::clock::Clock;
 use crate::query::Queries;
 use crate::store::{Held, LoadError, OnAlert, ReadError, ReleaseError, Store};
 use core::Watch;
-use skerry_model::Labels;
+use skerry_model::{Labels, UnixMillis};
 use skerry_promapi::{Found, Refusal};
 use skerry_promql::Value;
 use skerry_wire::Question;
@@ -56,26 +56,36 @@ impl OnAlertTask {
                 _ = every.tick(), if !watches.is_empty() => {}
             }
             for (rule, watch) in &mut watches {
-                let is_alert = is_alert(&queries, &rule.when).await;
-                if let Err(error) = &is_alert {
-                    tracing::warn!(when = rule.when, error = error.text, "a ship policy's expression has no answer");
-                }
-                let Some(range) = watch.look(is_alert.unwrap_or(false), clock.wall()) else { continue };
-                match store.release(rule.held, range).await {
-                    Ok(0) => {}
-                    Ok(count) => {
-                        tracing::info!(when = rule.when, count, held = ?rule.held, "what is around an alert is shipped")
+                for at in watch.moments(clock.wall()) {
+                    let is_alert = is_alert(&queries, &rule.when, at).await;
+                    if let Err(error) = &is_alert {
+                        tracing::warn!(
+                            when = rule.when,
+                            error = error.text,
+                            "a ship policy's expression has no answer"
+                        );
                     }
-                    Err(ReleaseError::Samples(ReadError::Closed) | ReleaseError::Records(LoadError::Closed)) => return,
-                    Err(error) => tracing::warn!(when = rule.when, %error, "what is around an alert stays on the node"),
+                    let Some(range) = watch.look(is_alert.unwrap_or(false), at) else { continue };
+                    match store.release(rule.held, range).await {
+                        Ok(0) => {}
+                        Ok(count) => {
+                            tracing::info!(when = rule.when, count, held = ?rule.held, "what is around an alert is shipped")
+                        }
+                        Err(ReleaseError::Samples(ReadError::Closed) | ReleaseError::Records(LoadError::Closed)) => {
+                            return;
+                        }
+                        Err(error) => {
+                            tracing::warn!(when = rule.when, %error, "what is around an alert stays on the node")
+                        }
+                    }
                 }
             }
         }
     }
 }
 
-async fn is_alert(queries: &Queries, when: &str) -> Result<bool, Refusal> {
-    let question = Question::Instant { expr: when.to_owned(), at: None, lookback_ms: None };
+async fn is_alert(queries: &Queries, when: &str, at: UnixMillis) -> Result<bool, Refusal> {
+    let question = Question::Instant { expr: when.to_owned(), at: Some(at), lookback_ms: None };
     Ok(match queries.evaluate(question, Labels::default()).await? {
         Found::Answer { answer, .. } => match answer.value {
             Value::Vector(series) | Value::Matrix(series) => !series.is_empty(),
