@@ -162,7 +162,7 @@ pub async fn run(local: &Local, process: &Process) -> anyhow::Result<Exit> {
         clock: clock.clone(),
     };
     intake_tasks.spawn_fallible("scrape", scraping.run(intake.clone()));
-    let ends = Ends { out: logs_in.clone(), board: vitals.board.clone(), clock: clock.clone() };
+    let ends = Ends { out: logs_in.clone(), gate: store.log_gate(), board: vitals.board.clone(), clock: clock.clone() };
     others.spawn(ends, &mut intake_tasks, &intake).map_err(|faults| anyhow::anyhow!("logs: {faults:?}"))?;
     intake_tasks.spawn_fallible("logs", inputs.run(containers, logs_in, clock.clone(), intake.clone()));
     intake_tasks.spawn_fallible("forward", forward(logs_out, store.clone(), live.clone()));

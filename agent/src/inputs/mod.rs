@@ -35,7 +35,7 @@ pub use stats::{Count, InputStats, SourceStats};
 
 use crate::board::Board;
 use crate::clock::Clock;
-use crate::data::{LogInput, PositionUpdate};
+use crate::data::{LogGate, LogInput, PositionUpdate};
 use crate::logs::LogStats;
 use crate::logs::intake::{Batch, Intake};
 use crate::supervise::Tasks;
@@ -57,6 +57,8 @@ pub fn faults(config: &crate::logs::Config) -> Vec<(String, String)> {
 pub struct Ends {
     /// Where batches go.
     pub out: mpsc::Sender<LogInput>,
+    /// Which sources have to wait for their budget.
+    pub gate: LogGate,
     /// Where problems are put up.
     pub board: Board,
     /// Clocks.
@@ -113,8 +115,8 @@ impl Inputs {
     /// # Errors
     /// Faults of the stages of an input together with those of all, as [`Self::new`].
     pub fn spawn(self, ends: Ends, tasks: &mut Tasks, stop: &CancellationToken) -> Result<(), Vec<(String, String)>> {
-        let Ends { out, board, clock } = ends;
-        let parts = Parts { out, board, clock, line_bytes_max: self.line_bytes_max };
+        let Ends { out, gate, board, clock } = ends;
+        let parts = Parts { out, gate, stop: stop.clone(), board, clock, line_bytes_max: self.line_bytes_max };
         let Self { checked, all, saved, clean, logs, stats, .. } = self;
         let mut stats = stats.iter().cloned();
         // Since when records of an input that nobody can send again may be missing.

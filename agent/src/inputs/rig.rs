@@ -5,7 +5,7 @@ use super::source::{Parts, Source};
 use super::stats::{Count, SourceStats};
 use crate::board::Board;
 use crate::clock::Clock;
-use crate::data::LogInput;
+use crate::data::{LogGate, LogInput};
 use crate::logs::intake::Intake;
 use skerry_model::{LogRecord, LossEntry, UnixMillis};
 use std::collections::HashMap;
@@ -20,6 +20,7 @@ pub(super) const WALL: UnixMillis = UnixMillis(1_795_219_200_000);
 pub(super) struct Rig {
     pub(super) folder: tempfile::TempDir,
     pub(super) stop: CancellationToken,
+    pub(super) gate: LogGate,
     pub(super) board: Board,
     pub(super) stats: Arc<SourceStats>,
     pub(super) records: Vec<LogRecord>,
@@ -38,6 +39,7 @@ impl Rig {
         Self {
             folder: tempfile::tempdir().unwrap(),
             stop: CancellationToken::new(),
+            gate: LogGate::open(),
             board: Board::default(),
             stats: Arc::new(SourceStats::new("in", "test")),
             records: Vec::new(),
@@ -58,7 +60,14 @@ impl Rig {
     /// The source of an input.
     pub(super) fn source(&self, common: &super::config::Common) -> Source {
         let clock = Clock::manual(WALL).0;
-        let parts = Parts { out: self.out.clone(), board: self.board.clone(), clock, line_bytes_max: 64 << 10 };
+        let parts = Parts {
+            out: self.out.clone(),
+            gate: self.gate.clone(),
+            stop: self.stop.clone(),
+            board: self.board.clone(),
+            clock,
+            line_bytes_max: 64 << 10,
+        };
         Source::new(common, Intake::default(), self.stats.clone(), &parts)
     }
 

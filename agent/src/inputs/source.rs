@@ -4,7 +4,7 @@ use super::config::Common;
 use super::stats::{Count, SourceStats};
 use crate::board::Board;
 use crate::clock::Clock;
-use crate::data::{LogInput, PositionUpdate};
+use crate::data::{LogGate, LogInput, PositionUpdate};
 use crate::logs::intake::{Batch, Intake};
 use crate::logs::level;
 use skerry_logs::pipeline::Now;
@@ -39,6 +39,10 @@ pub(super) struct Source {
     mark: Option<Arc<str>>,
     pub(super) line_bytes_max: usize,
     out: mpsc::Sender<LogInput>,
+    /// Whether the source has to wait for its budget.
+    gate: LogGate,
+    /// At the end nobody waits for budgets: what is in hand has to go to the store.
+    stop: CancellationToken,
     pub(super) board: Board,
     pub(super) clock: Clock,
 }
@@ -61,6 +65,8 @@ pub(super) struct Draft {
 /// What an input is made with.
 pub(super) struct Parts {
     pub(super) out: mpsc::Sender<LogInput>,
+    pub(super) gate: LogGate,
+    pub(super) stop: CancellationToken,
     pub(super) board: Board,
     pub(super) clock: Clock,
     pub(super) line_bytes_max: usize,
@@ -81,6 +87,8 @@ impl Source {
             mark: None,
             line_bytes_max: parts.line_bytes_max,
             out: parts.out.clone(),
+            gate: parts.gate.clone(),
+            stop: parts.stop.clone(),
             board: parts.board.clone(),
             clock: parts.clock.clone(),
         }
@@ -127,8 +135,15 @@ impl Source {
         batch.lose(&self.name, reason, count, TimeRange::at(self.clock.wall()));
     }
 
-    /// Room for one batch in the way to the store; waits until there is.
+    /// Room for one batch in the way to the store; waits until there is, and until the source's budget lets it go on.
     pub(super) async fn room(&self) -> Result<mpsc::Permit<'_, LogInput>, StoreEnded> {
+        if self.gate.is_closed(&self.labels) {
+            let mut gate = self.gate.clone();
+            tokio::select! {
+                () = self.stop.cancelled() => {}
+                () = gate.opened(&self.labels) => {}
+            }
+        }
         self.out.reserve().await.map_err(|_| StoreEnded)
     }
 

@@ -67,7 +67,9 @@ impl Batch {
 
     /// Merges what stages added since there were so many records and losses.
     fn settle(&mut self, records: usize, losses: usize) {
-        self.bytes += self.out.records[records..].iter().map(|record| record.line.len()).sum::<usize>();
+        let fields = |record: &LogRecord| -> usize { record.fields.iter().map(|(n, v)| n.len() + v.len()).sum() };
+        let bytes = self.out.records[records..].iter().map(|record| record.line.len() + fields(record));
+        self.bytes += bytes.sum::<usize>();
         if self.out.losses.len() > losses {
             for loss in self.out.losses.split_off(losses) {
                 self.merge(loss);

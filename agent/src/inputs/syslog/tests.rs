@@ -2,11 +2,16 @@ use super::run;
 use crate::inputs::rig::{Rig, WALL};
 use crate::inputs::stats::Count;
 use skerry_model::{Level, LossReason, UnixMillis};
+use std::sync::Arc;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpStream, UdpSocket, UnixDatagram};
 
 fn start(rig: &Rig, listen: &str) -> tokio::task::JoinHandle<Result<(), crate::inputs::StoreEnded>> {
-    let json = format!(r#"{{"syslog": [{{"name": "in", "listen": "{listen}", "labels": {{"site": "north"}}}}]}}"#);
+    start_as(rig, "in", listen)
+}
+
+fn start_as(rig: &Rig, name: &str, listen: &str) -> tokio::task::JoinHandle<Result<(), crate::inputs::StoreEnded>> {
+    let json = format!(r#"{{"syslog": [{{"name": "{name}", "listen": "{listen}", "labels": {{"site": "north"}}}}]}}"#);
     let input = Rig::checked(&json).syslog.remove(0);
     let source = rig.source(&input.common).marked();
     tokio::spawn(run(input, source, rig.stop.clone()))
@@ -140,4 +145,30 @@ async fn garbage_costs_its_own_connection() {
     assert_eq!((rig.count(Count::Faults), rig.count(Count::Invalid)), (1, 1));
     rig.stop.cancel();
     rig.rest(task).await;
+}
+
+#[tokio::test]
+async fn a_source_whose_budget_is_full_waits_and_another_goes_on() {
+    use crate::data::LogGate;
+    use skerry_promql::Matcher;
+    let mut rig = Rig::new();
+    let (list, gate) = tokio::sync::watch::channel(Arc::default());
+    rig.gate = LogGate::new(gate);
+    let (slow, free) = (Rig::port(), Rig::port());
+    let tasks =
+        (start(&rig, &format!("tcp://127.0.0.1:{slow}")), start_as(&rig, "free", &format!("tcp://127.0.0.1:{free}")));
+    let (mut slow, mut free) = (connect(slow).await, connect(free).await);
+    list.send_replace(Arc::new(vec![(vec![Matcher::equal("source", "in")], true)]));
+    slow.write_all(b"<14>waits\n").await.unwrap();
+    free.write_all(b"<14>goes on\n").await.unwrap();
+    rig.until("the other source's", |rig| !rig.records.is_empty()).await;
+    assert_eq!(rig.lines(), ["goes on"]);
+    list.send_replace(Arc::default());
+    rig.until("what waited", |rig| rig.records.len() == 2).await;
+    // What is in hand at the end is handed on whatever the budget says.
+    list.send_replace(Arc::new(vec![(vec![Matcher::equal("source", "in")], true)]));
+    slow.write_all(b"<14>last\n").await.unwrap();
+    rig.stop.cancel();
+    rig.rest(async { drop(tokio::join!(tasks.0, tasks.1)) }).await;
+    assert_eq!(rig.lines(), ["goes on", "waits", "last"]);
 }

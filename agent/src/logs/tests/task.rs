@@ -40,3 +40,32 @@ async fn it_ends_with_an_error_when_the_store_has_ended() {
     let run = inputs.run(containers, out, Clock::manual(UnixMillis(WALL_MS)).0, CancellationToken::new());
     assert!(matches!(run.await, Err(TailError::StoreEnded)));
 }
+
+/// A batch is at most 256 KiB of text and fields and one record more (a line of at most `line_bytes_max`, fields of at most
+/// 16 KiB), of at most 1000 records. Of batches there are one in the tailer's hands, two in the channel and one on the way
+/// to the store, whose queue holds 1 MiB: at the default of 256 KiB a line that is at most 3.7 MiB between a file and a
+/// block.
+#[tokio::test]
+async fn what_is_on_the_way_to_the_store_is_bounded_in_bytes() {
+    for line in ["", "x", &"y".repeat(300), &"z".repeat(300 << 10)] {
+        let rig = Rig::new();
+        let count = (4 << 20) / (line.len() + 100);
+        rig.append("a.log", (0..count).map(|n| format!("{line}{n}\n")).collect::<String>());
+        let inputs = LogInputs::new(&rig.config, Vec::new()).unwrap();
+        let (out, mut taken) = mpsc::channel(2);
+        let (_list, containers) = watch::channel(Arc::default());
+        let stop = CancellationToken::new();
+        let run = tokio::spawn(inputs.run(containers, out, Clock::manual(UnixMillis(WALL_MS)).0, stop.clone()));
+        let (mut lines, mut most) = (0, 0);
+        while lines < count {
+            let input: LogInput = taken.recv().await.unwrap();
+            most = most.max(input.memory_bytes());
+            lines += input.records.len();
+        }
+        let record = usize::try_from(rig.config.line_bytes_max.0).unwrap();
+        let bound = (256 << 10) + record + 1001 * size_of::<LogRecord>() + 8192;
+        assert!(most <= bound && bound < 700 << 10, "{most} of {bound} bytes, lines of {}", line.len());
+        stop.cancel();
+        assert!(run.await.unwrap().is_ok());
+    }
+}
