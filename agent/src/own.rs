@@ -32,6 +32,7 @@ metas! {
     FAILED Counter "skerry_store_failed_commits_total" "Commits that failed.";
     SAMPLES Counter "skerry_store_samples_total" "Samples taken in.";
     LINES Counter "skerry_store_log_lines_total" "Log records taken in.";
+    LINES_KEPT Counter "skerry_store_log_lines_kept_total" "Those of them that ship policies keep on the node.";
     STORED Counter "skerry_store_block_bytes_total" "Bytes of committed blocks.";
     CORRUPT Counter "skerry_store_corrupt_blocks_total" "Blocks that could not be read back.";
     EVICTED Counter "skerry_store_evicted_blocks_total" "Blocks evicted, delivered or not.";
@@ -98,7 +99,7 @@ pub fn observe(vitals: &Vitals) -> Vec<Observation> {
     let (logs, probes, sync) = (&vitals.logs, &vitals.probes, &vitals.sync);
     let atomic = |number: &AtomicU64| number.load(Ordering::Relaxed) as f64;
     let build = [("version", env!("CARGO_PKG_VERSION")), ("arch", std::env::consts::ARCH)];
-    let rows: [Row<'_>; 47] = [
+    let rows: [Row<'_>; 48] = [
         (&BUILD, &build, 1.0),
         (&CPU, &[], usage.cpu_seconds),
         (&RSS, &[], usage.resident_bytes as f64),
@@ -116,6 +117,7 @@ pub fn observe(vitals: &Vitals) -> Vec<Observation> {
         (&FAILED, &[], store.failed_commits as f64),
         (&SAMPLES, &[], store.samples as f64),
         (&LINES, &[], store.log_lines as f64),
+        (&LINES_KEPT, &[], store.log_lines_kept as f64),
         (&STORED, &[("stream", "metrics")], store.sample_bytes_stored as f64),
         (&STORED, &[("stream", "logs")], store.log_bytes_stored as f64),
         (&CORRUPT, &[], store.corrupt_blocks as f64),

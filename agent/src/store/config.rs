@@ -67,7 +67,11 @@ pub const REFERENCE: &[(&str, &str, &str)] = &[
     ("store.scrapes_online", "20", "Scrapes per commit while the fleet acknowledges them from memory; 1 to 240."),
     ("store.scrapes_offline", "4", "Unacknowledged scrapes that are committed at the latest; 1 to scrapes_online."),
     ("store.log_interval", "60s", "Longest time that log records wait in memory for their commit; 1s to 1h."),
-    ("store.log_bytes", "256KiB", "Log bytes that are committed without waiting for store.log_interval, once a second at most; past 32 times as many, or 1MiB compressed, at once. 4KiB to 512KiB."),
+    (
+        "store.log_bytes",
+        "256KiB",
+        "Log bytes that are committed without waiting for store.log_interval, once a second at most; past 32 times as many, or 1MiB compressed, at once. 4KiB to 512KiB.",
+    ),
     (
         "store.max_series",
         "20000",

@@ -15,7 +15,9 @@
 //!   new epoch after an unclean stop, and a number never stands for two contents.
 //! - What is not kept is booked in the same transaction: in the ledger, which also goes out as an event, and, where
 //!   numbers are concerned, as gone, so that the fleet does not wait for them.
-//! - Memory is bounded: waiting scrapes by 3 MiB, log records by 1 MiB, queues by their length, SQLite's cache by
+//! - A log record that ship policies keep here is committed with those that are shipped; see [`lanes`].
+//! - Memory is bounded: waiting scrapes by 3 MiB; the queue of log inputs by 1 MiB in all, whatever their number (a
+//!   larger one waits alone); log records in blocks as [`logbuf`] says; other queues by their length, SQLite's cache by
 //!   512 KiB, the index by 72 bytes a block.
 //!
 //! What the disk refuses: the oldest data is evicted and the commit tried again. If that does not help, scrapes and
