@@ -5,7 +5,7 @@ use skerry_model::{Labels, Mono, NodeId};
 use skerry_promapi::Refusal;
 use skerry_promapi::edge::Merge;
 use skerry_promql::QueryError;
-use skerry_wire::{AnswerPart, Done, Piece, Question};
+use skerry_wire::{AnswerPart, Done, Piece, Question, StreamPart};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
@@ -295,6 +295,10 @@ fn weight(piece: &Piece) -> u64 {
         Piece::Series(all) => all.iter().map(|one| labels(&one.labels) + one.points.0.len() as u64 * 16).sum(),
         Piece::Labels(all) => all.iter().map(labels).sum(),
         Piece::Texts(all) => all.iter().map(|text| text.len() as u64 + ITEM_BYTES).sum(),
+        Piece::Logs(all) => {
+            let entries = |part: &StreamPart| part.entries.iter().map(|e| e.bytes() as u64 + ITEM_BYTES).sum::<u64>();
+            all.iter().map(|part| labels(&part.labels) + entries(part)).sum()
+        }
     }
 }
 

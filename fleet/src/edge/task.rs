@@ -86,7 +86,7 @@ impl EdgeQueries {
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             while let Some((node, signed)) = fanout.next(now()) {
-                if let Some((why, reason)) = self.obstacle(&node) {
+                if let Some((why, reason)) = self.obstacle(&node, question.version()) {
                     fanout.lost(&node, why, reason);
                     continue;
                 }
@@ -136,13 +136,14 @@ impl EdgeQueries {
     }
 
     /// What is known to keep a node from answering, so that nobody waits for it.
-    fn obstacle(&self, node: &NodeId) -> Option<(Silence, String)> {
+    fn obstacle(&self, node: &NodeId, version: u16) -> Option<(Silence, String)> {
         let live = self.liveness.node(node).filter(|live| live.connected);
         let Some(live) = live else { return Some((Silence::Unreachable, "it is not connected".into())) };
         match live.hello {
             None => Some((Silence::Unreachable, "it has connected, but not said hello yet".into())),
-            Some(hello) if hello.asks == 0 => {
-                let reason = format!("its agent ({}) is too old to answer queries; update it", hello.agent_version);
+            Some(hello) if hello.asks < version => {
+                let what = if hello.asks == 0 { "queries" } else { "queries of logs" };
+                let reason = format!("its agent ({}) is too old to answer {what}; update it", hello.agent_version);
                 Some((Silence::TooOld, reason))
             }
             Some(_) => None,

@@ -128,6 +128,59 @@ impl<'a> Streams<'a> {
     }
 }
 
+/// What is in blocks, by their directories.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Directory {
+    /// Label sets of sources, each counted once.
+    pub streams: usize,
+    /// Blocks.
+    pub blocks: u64,
+    /// Records.
+    pub records: u64,
+    /// Bytes of lines.
+    pub line_bytes: u64,
+}
+
+/// Sums up directories, block by block.
+pub struct DirectorySum<'a> {
+    matchers: &'a [Matcher],
+    range: TimeRange,
+    sum: Directory,
+    sets: HashSet<(u64, Labels)>,
+}
+
+impl<'a> DirectorySum<'a> {
+    /// Nothing yet.
+    #[must_use]
+    pub fn new(matchers: &'a [Matcher], range: TimeRange) -> Self {
+        Self { matchers, range, sum: Directory::default(), sets: HashSet::new() }
+    }
+
+    /// Takes in a block, whole, if some of its streams may meet the matchers. `whose` is the number of whoever `show`
+    /// is for.
+    ///
+    /// # Errors
+    /// [`DecodeError`] where the block is damaged.
+    pub fn add(&mut self, block: &[u8], limits: &Limits, whose: u64, show: Show<'_>) -> Result<(), DecodeError> {
+        let reader = LogReader::open(block, limits)?;
+        let wanted = if overlaps(&reader, self.range) { wanted(&reader, self.matchers, show) } else { Vec::new() };
+        if wanted.contains(&true) {
+            self.sum.blocks += 1;
+            self.sum.records += reader.info().records as u64;
+            self.sum.line_bytes += reader.info().line_bytes;
+            let met = reader.label_sets().iter().zip(wanted).filter(|(_, is_wanted)| *is_wanted);
+            self.sets.extend(met.map(|(set, _)| (whose, set.clone())));
+        }
+        Ok(())
+    }
+
+    /// The sum.
+    #[must_use]
+    pub fn finish(self) -> Directory {
+        Directory { streams: self.sets.len(), ..self.sum }
+    }
+}
+
 /// Gathers the label sets of streams, block by block.
 pub struct StreamList<'a> {
     matchers: &'a [Matcher],

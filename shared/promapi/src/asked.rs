@@ -5,7 +5,7 @@ use crate::params::{Bad, Params};
 use crate::{Catalog, Endpoint, Failure, LIST_RANGE_MS, SERIES_MAX};
 use skerry_model::{Labels, UnixMillis};
 use skerry_promql::{Answer, Limits, Query, QueryError, Span};
-use skerry_wire::{Question, Scope};
+use skerry_wire::{Question, Scope, StreamPart};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -26,6 +26,8 @@ pub enum Found {
     Series(BTreeSet<Labels>),
     /// Names or values.
     Texts(BTreeSet<String>),
+    /// Log records, which Loki's API asks for.
+    Logs(Vec<StreamPart>),
 }
 
 fn millis(span: Duration) -> u64 {
@@ -119,6 +121,9 @@ pub fn evaluate(
             let values = found.iter().map(|labels| labels.value(name)).filter(|value| !value.is_empty());
             let values: BTreeSet<&str> = values.collect();
             Found::Texts(values.into_iter().map(str::to_owned).collect())
+        }
+        Question::Logs { .. } | Question::LogMetric { .. } | Question::LogStreams { .. } => {
+            return Err(QueryError::Unsupported("a question about logs among those about metrics".into()));
         }
     })
 }

@@ -17,6 +17,7 @@ pub use about::{Health, Runtime, Target, Targets, config_text};
 pub use asked::{Found, evaluate};
 pub use member::{Member, with_node, with_signed};
 pub use params::Params;
+pub use write::{labels as labels_json, series_list as series_json, text as text_json, time as seconds_json};
 
 use params::Bad;
 use skerry_model::{Labels, MetricMeta, UnixMillis};

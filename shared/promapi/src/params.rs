@@ -28,11 +28,20 @@ impl Params {
         Self(pairs.map(|(name, value)| (name.into_owned(), value.into_owned())).collect())
     }
 
-    pub(crate) fn first(&self, name: &str) -> Option<&str> {
+    /// A query string of these pairs.
+    #[must_use]
+    pub fn encode(pairs: &[(&str, String)]) -> String {
+        form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish()
+    }
+
+    /// The first value of that name.
+    #[must_use]
+    pub fn first(&self, name: &str) -> Option<&str> {
         self.all(name).next()
     }
 
-    pub(crate) fn all(&self, name: &str) -> impl Iterator<Item = &str> {
+    /// Every value of that name.
+    pub fn all(&self, name: &str) -> impl Iterator<Item = &str> {
         self.0.iter().filter(move |(held, _)| held == name).map(|(_, value)| value.as_str())
     }
 

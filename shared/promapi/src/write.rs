@@ -27,6 +27,8 @@ pub(crate) fn found(found: &Found, limit: Option<usize>) -> String {
         Found::Answer { answer: value, at } => return answer(value, *at, limit),
         Found::Series(sets) => items(sets.iter().map(labels), sets.len(), limit),
         Found::Texts(texts) => items(texts.iter().map(|item| text(item)), texts.len(), limit),
+        // Asked for through Loki's API alone, which writes them itself.
+        Found::Logs(_) => ("[]".to_owned(), false),
     };
     success(&data, if is_cut { &[CUT] } else { &[] }, &[])
 }
@@ -61,7 +63,8 @@ pub(crate) fn string(at: UnixMillis, content: &str) -> String {
 }
 
 /// A vector or a matrix of at most `limit` series, and whether there were more.
-pub(crate) fn series_list(all: &[Series], single: bool, limit: Option<usize>) -> (String, bool) {
+#[must_use]
+pub fn series_list(all: &[Series], single: bool, limit: Option<usize>) -> (String, bool) {
     let (list, is_cut) = items(all.iter().map(|item| series(item, single)), all.len(), limit);
     (typed(if single { "vector" } else { "matrix" }, &list), is_cut)
 }
@@ -91,13 +94,15 @@ fn series(series: &Series, single: bool) -> String {
 }
 
 /// A label set as an object.
-pub(crate) fn labels(labels: &Labels) -> String {
+#[must_use]
+pub fn labels(labels: &Labels) -> String {
     let pairs: Vec<String> = labels.iter().map(|(name, value)| format!("{}:{}", text(name), text(value))).collect();
     format!("{{{}}}", pairs.join(","))
 }
 
 /// A text with quotes.
-pub(crate) fn text(content: &str) -> String {
+#[must_use]
+pub fn text(content: &str) -> String {
     serde_json::Value::from(content).to_string()
 }
 
@@ -105,7 +110,9 @@ fn pair(point: &Point) -> String {
     format!("[{},\"{}\"]", time(point.at), number_text(point.value))
 }
 
-fn time(at: UnixMillis) -> String {
+/// A time in seconds, with at most three decimals.
+#[must_use]
+pub fn time(at: UnixMillis) -> String {
     let (sign, millis) = (if at.0 < 0 { "-" } else { "" }, at.0.unsigned_abs());
     match millis % 1000 {
         0 => format!("{sign}{}", millis / 1000),

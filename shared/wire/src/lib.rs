@@ -23,13 +23,15 @@ pub use message::{
     Hello, HostFacts, LiveLine, PROTOCOL_VERSION, Status, StatusReport, StreamTip, Trust,
 };
 pub use query::{
-    ASK_BYTES_MAX, ASKS_VERSION, Done, InvalidPoints, PIECE_BYTES_MAX, POINT_BYTES, Packed, Piece, Points, QueryAsk,
-    Question, ResultKind, Scope, SeriesPart, Unpackable,
+    ASK_BYTES_MAX, ASKS_LOGS_VERSION, ASKS_VERSION, Done, InvalidPoints, LogEntry, PIECE_BYTES_MAX, POINT_BYTES,
+    Packed, Piece, Points, QueryAsk, Question, ResultKind, Scope, SeriesPart, StreamPart, Unpackable,
 };
 pub use topic::{DownLeaf, InvalidTopic, Topic, UpLeaf};
 
 /// Largest MQTT payload either side takes, in bytes.
 pub const MESSAGE_BYTES_MAX: usize = 1 << 20;
+/// Longest line in a live view, in bytes; what is longer is cut.
+pub const LIVE_LINE_BYTES_MAX: usize = 4096;
 /// Most events in one batch.
 pub const EVENTS_MAX: usize = 1024;
 /// Most selective ranges in one [`Ack`].

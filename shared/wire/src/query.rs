@@ -9,11 +9,13 @@ use serde::{Deserialize, Serialize};
 use skerry_model::{Labels, UnixMillis};
 
 /// Version of the questions that [`Hello::asks`](crate::Hello::asks) names.
-pub const ASKS_VERSION: u16 = 1;
+pub const ASKS_VERSION: u16 = 2;
+/// The first version that knows questions about logs.
+pub const ASKS_LOGS_VERSION: u16 = 2;
 /// Longest message on `down/ask`, in bytes.
 pub const ASK_BYTES_MAX: usize = 64 * 1024;
-/// Longest piece of a result before it is packed, in bytes.
-pub const PIECE_BYTES_MAX: usize = 256 * 1024;
+/// Longest piece of a result before it is packed, in bytes. The longest log line that is kept fits.
+pub const PIECE_BYTES_MAX: usize = 512 * 1024;
 /// Bytes of a point in a piece.
 pub const POINT_BYTES: usize = 16;
 /// Level of zstd: pieces are made once and read once, on machines with little time.
@@ -74,6 +76,50 @@ pub enum Question {
         /// Of which series.
         scope: Scope,
     },
+    /// LogQL that finds log records.
+    Logs {
+        /// The query.
+        query: String,
+        /// First moment.
+        start: UnixMillis,
+        /// Last moment; it belongs to the range.
+        end: UnixMillis,
+        /// Most records.
+        limit: u32,
+        /// Whether the oldest are taken, and come first; else the newest.
+        forward: bool,
+    },
+    /// LogQL that makes numbers of log records.
+    LogMetric {
+        /// The query.
+        query: String,
+        /// First moment.
+        start: UnixMillis,
+        /// No moment after this one.
+        end: UnixMillis,
+        /// Distance of the moments; zero: one moment, `start`.
+        step_ms: u64,
+    },
+    /// Label sets of streams of log records.
+    LogStreams {
+        /// Selectors, of which one has to be met; empty: every stream.
+        matches: Vec<String>,
+        /// From when on.
+        start: UnixMillis,
+        /// Until when.
+        end: UnixMillis,
+    },
+}
+
+impl Question {
+    /// The version of questions that knows it.
+    #[must_use]
+    pub const fn version(&self) -> u16 {
+        match self {
+            Self::Logs { .. } | Self::LogMetric { .. } | Self::LogStreams { .. } => ASKS_LOGS_VERSION,
+            _ => 1,
+        }
+    }
 }
 
 /// Which series are looked through.
@@ -102,6 +148,46 @@ pub enum Piece {
     /// Names, values, or the one text of an expression that is one.
     #[serde(rename = "t")]
     Texts(Vec<String>),
+    /// Log records by stream. A stream may stand in several.
+    #[serde(rename = "r")]
+    Logs(Vec<StreamPart>),
+}
+
+/// Records of a stream, in the order of the question.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StreamPart {
+    /// The stream's labels.
+    #[serde(rename = "l")]
+    pub labels: Labels,
+    /// Its records.
+    #[serde(rename = "e")]
+    pub entries: Vec<LogEntry>,
+}
+
+/// A record as a query leaves it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogEntry {
+    /// When.
+    #[serde(rename = "t")]
+    pub at: UnixMillis,
+    /// The line.
+    #[serde(rename = "m", with = "serde_bytes")]
+    pub line: Vec<u8>,
+    /// Structured metadata.
+    #[serde(rename = "f", default, skip_serializing_if = "Vec::is_empty")]
+    pub metadata: Vec<(String, String)>,
+    /// What the query took from the line.
+    #[serde(rename = "p", default, skip_serializing_if = "Vec::is_empty")]
+    pub parsed: Vec<(String, String)>,
+}
+
+impl LogEntry {
+    /// What it takes, in bytes, about.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let pairs = |pairs: &[(String, String)]| pairs.iter().map(|(n, v)| n.len() + v.len() + 8).sum::<usize>();
+        self.line.len() + pairs(&self.metadata) + pairs(&self.parsed) + 16
+    }
 }
 
 /// Points of a series, by rising time.
@@ -220,6 +306,8 @@ pub enum ResultKind {
     Series,
     /// Names or values.
     Texts,
+    /// Log records.
+    Logs,
 }
 
 /// The last word on a result.
@@ -258,6 +346,14 @@ mod tests {
         let Piece::Series(read) = packed.unpack().unwrap() else { panic!("another piece") };
         let bits = |points: &[(UnixMillis, f64)]| points.iter().map(|(at, v)| (at.0, v.to_bits())).collect::<Vec<_>>();
         assert_eq!(bits(&read[0].points.0), bits(&points));
+        let entry = LogEntry {
+            at: UnixMillis(-5),
+            line: vec![0xff, 0],
+            metadata: vec![("pid".into(), "1".into())],
+            parsed: vec![],
+        };
+        let logs = Piece::Logs(vec![StreamPart { labels: Labels::default(), entries: vec![entry] }]);
+        assert_eq!(Packed::pack(&logs).unwrap().unpack().unwrap(), logs);
         let texts = Piece::Texts(vec!["a".into(), String::new()]);
         assert_eq!(Packed::pack(&texts).unwrap().unpack().unwrap(), texts);
     }
@@ -291,6 +387,20 @@ mod tests {
             Question::Series(scope.clone()),
             Question::Labels(Scope::default()),
             Question::LabelValues { name: "job".into(), scope },
+            Question::Logs {
+                query: "{a=\"b\"}".into(),
+                start: UnixMillis(1),
+                end: UnixMillis(2),
+                limit: 100,
+                forward: true,
+            },
+            Question::LogMetric {
+                query: "rate({a=\"b\"}[1m])".into(),
+                start: UnixMillis(1),
+                end: UnixMillis(1),
+                step_ms: 0,
+            },
+            Question::LogStreams { matches: vec![], start: UnixMillis(1), end: UnixMillis(2) },
         ];
         for question in questions {
             let signed = Labels::new([("site", "lab")]).unwrap();

@@ -3,12 +3,14 @@
 use crate::{Found, Refusal};
 use skerry_model::{Labels, UnixMillis};
 use skerry_promql::{Point, Series, Value};
-use skerry_wire::{AnswerPart, Done, POINT_BYTES, Packed, Piece, Points, ResultKind, SeriesPart};
+use skerry_wire::{AnswerPart, Done, LogEntry, POINT_BYTES, Packed, Piece, Points, ResultKind, SeriesPart, StreamPart};
 
 /// Bytes after which a piece is closed; well below the longest one, so that the next item may still go over it.
 const PIECE_BYTES: usize = 128 * 1024;
 /// Points of a series in one item.
 const POINTS_MAX: usize = 4096;
+/// Bytes of a stream's records after which an item is closed.
+const STREAM_BYTES: usize = 32 * 1024;
 /// Bytes around an item, about.
 const ITEM_BYTES: usize = 16;
 
@@ -17,6 +19,7 @@ enum Item {
     Series(SeriesPart),
     Labels(Labels),
     Text(String),
+    Logs(StreamPart),
 }
 
 fn label_bytes(labels: &Labels) -> usize {
@@ -27,12 +30,17 @@ fn series_bytes(series: &Series) -> usize {
     label_bytes(&series.labels) + series.points.len() * POINT_BYTES
 }
 
+fn stream_bytes(stream: &StreamPart) -> usize {
+    label_bytes(&stream.labels) + stream.entries.iter().map(LogEntry::bytes).sum::<usize>()
+}
+
 impl Item {
     fn bytes(&self) -> usize {
         match self {
             Self::Series(series) => label_bytes(&series.labels) + series.points.0.len() * POINT_BYTES,
             Self::Labels(labels) => label_bytes(labels),
             Self::Text(text) => text.len() + ITEM_BYTES,
+            Self::Logs(stream) => stream_bytes(stream),
         }
     }
 }
@@ -71,6 +79,10 @@ pub fn parts(found: Found, bytes_max: u64) -> Result<Parts, Refusal> {
             let bytes = sets.iter().map(label_bytes).sum();
             (ResultKind::Series, bytes, boxed(sets.into_iter().map(Item::Labels)))
         }
+        Found::Logs(streams) => {
+            let bytes = streams.iter().map(stream_bytes).sum();
+            (ResultKind::Logs, bytes, boxed(streams.into_iter().flat_map(cut_stream)))
+        }
         Found::Texts(texts) => {
             let bytes = texts.iter().map(|text| text.len() + ITEM_BYTES).sum();
             (ResultKind::Texts, bytes, boxed(texts.into_iter().map(Item::Text)))
@@ -100,10 +112,28 @@ fn cut(series: Series) -> Vec<Item> {
     series.points.chunks(POINTS_MAX).map(item).collect()
 }
 
+/// A stream in items that are short enough: a piece has room for the longest line beside what fills it.
+fn cut_stream(stream: StreamPart) -> Vec<Item> {
+    let (mut items, mut entries, mut bytes) = (Vec::new(), Vec::new(), 0);
+    let item = |entries| Item::Logs(StreamPart { labels: stream.labels.clone(), entries });
+    for entry in stream.entries {
+        bytes += entry.bytes();
+        entries.push(entry);
+        if bytes >= STREAM_BYTES {
+            items.push(item(std::mem::take(&mut entries)));
+            bytes = 0;
+        }
+    }
+    if !entries.is_empty() {
+        items.push(item(entries));
+    }
+    items
+}
+
 impl Parts {
     /// The items of the next piece.
     fn piece(&mut self) -> Option<Piece> {
-        let (mut series, mut sets, mut texts) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut series, mut sets, mut texts, mut logs) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let mut bytes = 0;
         while bytes < PIECE_BYTES
             && let Some(item) = self.items.next()
@@ -113,12 +143,14 @@ impl Parts {
                 Item::Series(part) => series.push(part),
                 Item::Labels(labels) => sets.push(labels),
                 Item::Text(text) => texts.push(text),
+                Item::Logs(stream) => logs.push(stream),
             }
         }
-        match (bytes, series.is_empty(), sets.is_empty()) {
+        match (bytes, series.is_empty(), sets.is_empty(), logs.is_empty()) {
             (0, ..) => None,
-            (_, false, _) => Some(Piece::Series(series)),
-            (_, _, false) => Some(Piece::Labels(sets)),
+            (_, false, ..) => Some(Piece::Series(series)),
+            (_, _, false, _) => Some(Piece::Labels(sets)),
+            (_, _, _, false) => Some(Piece::Logs(logs)),
             _ => Some(Piece::Texts(texts)),
         }
     }

@@ -3,7 +3,7 @@
 use crate::{Refusal, Response, with_node, with_signed, write};
 use skerry_model::{Labels, NodeId, UnixMillis};
 use skerry_promql::{Point, Query, QueryError, Series, Shape};
-use skerry_wire::{Done, Piece, Question, ResultKind};
+use skerry_wire::{Done, Piece, Question, ResultKind, StreamPart};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Most remarks that are kept of all nodes, each once, and longest one.
@@ -24,6 +24,7 @@ pub struct Merge {
     series: BTreeMap<NodeId, Vec<Series>>,
     sets: BTreeSet<Labels>,
     texts: BTreeSet<String>,
+    logs: Vec<StreamPart>,
     warnings: BTreeSet<String>,
     infos: BTreeSet<String>,
 }
@@ -47,6 +48,11 @@ impl Merge {
             },
             Question::Series(_) => ResultKind::Series,
             Question::Labels(_) | Question::LabelValues { .. } => ResultKind::Texts,
+            Question::Logs { .. } => ResultKind::Logs,
+            // A number alone comes as a series without labels.
+            Question::LogMetric { step_ms: 0, .. } => ResultKind::Vector,
+            Question::LogMetric { .. } => ResultKind::Matrix,
+            Question::LogStreams { .. } => ResultKind::Series,
         };
         Ok(Self {
             kind,
@@ -54,6 +60,7 @@ impl Merge {
             series: BTreeMap::new(),
             sets: BTreeSet::new(),
             texts: BTreeSet::new(),
+            logs: Vec::new(),
             warnings: BTreeSet::new(),
             infos: BTreeSet::new(),
         })
@@ -73,6 +80,7 @@ impl Merge {
             with_signed(&labels, signed.iter())
         };
         let (mut series, mut sets, mut texts): (Vec<Series>, Vec<Labels>, Vec<String>) = Default::default();
+        let mut logs: Vec<StreamPart> = Vec::new();
         for piece in pieces {
             match (piece, self.kind) {
                 (Piece::Series(parts), ResultKind::Scalar | ResultKind::Vector | ResultKind::Matrix) => {
@@ -88,6 +96,9 @@ impl Merge {
                 }
                 (Piece::Labels(all), ResultKind::Series) => sets.extend(all.iter().map(label)),
                 (Piece::Texts(all), ResultKind::Texts | ResultKind::String) => texts.extend(all),
+                (Piece::Logs(all), ResultKind::Logs) => {
+                    logs.extend(all.into_iter().map(|part| StreamPart { labels: label(&part.labels), ..part }));
+                }
                 _ => return Err(Mismatch),
             }
         }
@@ -95,13 +106,21 @@ impl Merge {
         if series.iter().any(|series| series.points.is_empty() || (is_single && series.points.len() > 1)) {
             return Err(Mismatch);
         }
-        let count = series.len() + sets.len() + texts.len();
+        let records: usize = logs.iter().map(|part| part.entries.len()).sum();
+        let count = series.len() + sets.len() + texts.len() + records;
         self.series.insert(node.clone(), series);
         self.sets.extend(sets);
         self.texts.extend(texts);
+        self.logs.extend(logs);
         keep(&mut self.warnings, &done.warnings);
         keep(&mut self.infos, &done.infos);
         Ok(count)
+    }
+
+    /// The results of all nodes: series by node, label sets, or records by node and stream.
+    #[must_use]
+    pub fn into_parts(self) -> (Vec<Series>, BTreeSet<Labels>, Vec<StreamPart>) {
+        (self.series.into_values().flatten().collect(), self.sets, self.logs)
     }
 
     /// The answer, as Prometheus writes it, at most `limit` items of it. `warnings` are the caller's, and `nodes` says
@@ -123,6 +142,8 @@ impl Merge {
             ResultKind::String => (write::string(now, self.texts.first().map_or("", String::as_str)), false),
             ResultKind::Scalar | ResultKind::Vector | ResultKind::Matrix => write::series_list(&all, !is_matrix, limit),
             ResultKind::Series => write::items(self.sets.iter().map(write::labels), self.sets.len(), limit),
+            // Asked for through Loki's API alone, which writes them itself.
+            ResultKind::Logs => ("[]".to_owned(), false),
             ResultKind::Texts => write::items(self.texts.iter().map(|text| write::text(text)), self.texts.len(), limit),
         };
         let mut told: Vec<&str> = warnings.iter().chain(&self.warnings).map(String::as_str).collect();
