@@ -2,11 +2,12 @@
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use skerry_agent::api::{Status, targets_text};
+use skerry_agent::api::{Status, follow_logs, logs_text, targets_text};
 use skerry_agent::clock::Clock;
 use skerry_agent::config::{Local, read_document, read_local, reference};
 use skerry_agent::wiring::{self, Exit, Process};
 use skerry_agent::{http, scrape};
+use skerry_promapi::Params;
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -64,6 +65,8 @@ enum Command {
         #[arg(short, long, value_enum, default_value = "text")]
         output: Output,
     },
+    /// Print log lines that the agent on this machine keeps, oldest first; or search them with LogQL.
+    Logs(LogsArgs),
     /// Print the reference of all config keys, as Markdown.
     ConfigReference,
 }
@@ -73,6 +76,32 @@ struct ConfigArg {
     /// The agent's config file.
     #[arg(long, env = "SKERRY_CONFIG", default_value = "/etc/skerry/agent.yaml")]
     config: PathBuf,
+}
+
+#[derive(Args)]
+struct LogsArgs {
+    /// LogQL, as '{source="app"} |= "failed"', or what follows a selector of every line, as '|= "failed"'.
+    query: Option<String>,
+    #[command(flatten)]
+    config: ConfigArg,
+    /// Address of its local HTTP; taken from the config file where it is not given.
+    #[arg(long)]
+    address: Option<SocketAddr>,
+    /// Only lines of this last span of time.
+    #[arg(long, default_value = "1h")]
+    since: skerry_model::Span,
+    /// Most lines of that time.
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=5000))]
+    limit: u32,
+    /// Go on with the lines that are written from now on.
+    #[arg(short, long)]
+    follow: bool,
+    /// Output format; json is what Loki's API answers.
+    #[arg(short, long, value_enum, default_value = "text", conflicts_with = "follow")]
+    output: Output,
+    /// The lines alone, as they are.
+    #[arg(long)]
+    raw: bool,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -87,6 +116,7 @@ fn main() -> ExitCode {
         Command::CheckConfig { file } => check(&file),
         Command::Status { config, address, output } => status(&config.config, address, output),
         Command::Targets { config, address, output } => targets(&config.config, address, output),
+        Command::Logs(args) => logs(&args),
         Command::ConfigReference => print(&reference()),
     };
     match outcome {
@@ -216,12 +246,17 @@ fn check(file: &Path) -> anyhow::Result<()> {
     }
 }
 
+/// Where the agent's local HTTP is.
+fn address_of(file: &Path, address: Option<SocketAddr>) -> anyhow::Result<SocketAddr> {
+    match address {
+        Some(address) => Ok(address),
+        None => Ok(read_local(file).context("the address of the agent; or give --address")?.listen),
+    }
+}
+
 /// What the running agent answers on a path.
 fn ask(file: &Path, address: Option<SocketAddr>, path: &str) -> anyhow::Result<http::Answer> {
-    let address = match address {
-        Some(address) => address,
-        None => read_local(file).context("the address of the agent; or give --address")?.listen,
-    };
+    let address = address_of(file, address)?;
     let answer = runtime()?.block_on(http::get(&format!("http://{address}{path}"), 16 << 20));
     answer.context("is the agent running?")
 }
@@ -231,6 +266,27 @@ fn targets(file: &Path, address: Option<SocketAddr>, output: Output) -> anyhow::
     match output {
         Output::Json => print(&format!("{}\n", String::from_utf8_lossy(&answer.body))),
         Output::Text => print(&targets_text(&answer.body).context("the agent's answer")?),
+    }
+}
+
+fn logs(args: &LogsArgs) -> anyhow::Result<()> {
+    let query = match args.query.as_deref().unwrap_or_default().trim() {
+        query if query.starts_with('{') => query.to_owned(),
+        // Every input has a name.
+        rest => format!("{{source=~\".+\"}} {rest}"),
+    };
+    let params = [("query", query), ("since", args.since.to_string()), ("limit", args.limit.to_string())];
+    let encoded = Params::encode(&params);
+    if args.follow {
+        let address = address_of(&args.config.config, args.address)?;
+        let show = |text: &str| print(text).map_err(|error| error.to_string());
+        return Ok(runtime()?.block_on(follow_logs(address, &encoded, args.raw, show))?);
+    }
+    let answer = ask(&args.config.config, args.address, &format!("/loki/api/v1/query_range?{encoded}"))?;
+    anyhow::ensure!(answer.status == 200, "{}", String::from_utf8_lossy(&answer.body).trim_end());
+    match args.output {
+        Output::Json => print(&format!("{}\n", String::from_utf8_lossy(&answer.body))),
+        Output::Text => print(&logs_text(&answer.body, args.raw)?),
     }
 }
 

@@ -38,7 +38,7 @@ use crate::{api, host, own};
 use anyhow::{Context, bail};
 use skerry_model::{ContainerInfo, Epoch, Seq, SeriesId, StreamKind};
 use skerry_seal::NodeIdentity;
-use skerry_wire::{Ack, Batch, Event, EventKind, LiveLine, Status as WireStatus, codec};
+use skerry_wire::{Ack, Batch, Event, EventKind, LIVE_LINE_BYTES_MAX, LiveLine, Status as WireStatus, codec};
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -48,8 +48,6 @@ use tokio_util::sync::CancellationToken;
 
 /// How long tasks may take to end.
 const DRAIN: Duration = Duration::from_secs(10);
-/// Longest line in a live view, in bytes.
-const LIVE_LINE_BYTES_MAX: usize = 4096;
 
 /// Why a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -196,7 +194,8 @@ pub async fn run(local: &Local, process: &Process) -> anyhow::Result<Exit> {
     };
     let pushes = effective.push.gateway.then_some(pushes);
     let queries = Queries::new(store.clone(), vitals.clone(), about);
-    tasks.spawn_fallible("api", api::run(local_http, vitals.clone(), queries.clone(), pushes, shipping.clone()));
+    let tails = api::Tails::new(live.clone(), shipping.clone());
+    tasks.spawn_fallible("api", api::run(local_http, vitals.clone(), queries.clone(), pushes, tails));
 
     let rules = store::OnAlert::among(&effective.store.ship, &effective.store.log_ship);
     let on_alert = OnAlertTask { rules, queries: queries.clone(), store: store.clone(), clock: clock.clone() };

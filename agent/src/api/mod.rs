@@ -1,16 +1,21 @@
 //! The local HTTP, on loopback: metrics for scrapers, health for supervisors, status for people.
 //!
-//! `/api/v1` is Prometheus's own API over what the node keeps, so that every Prometheus habit works with the link down.
+//! `/api/v1` is Prometheus's own API over what the node keeps, and `/loki/api/v1` Loki's over its logs, so that every
+//! habit works with the link down.
 //!
 //! Everything shown is read from [`Vitals`] and the store; nothing here changes anything but the
 //! push endpoint, which is off unless the config opens it. So there is no access control beyond the loopback address.
 
+mod loki;
 mod prometheus;
 mod push;
+mod shown;
 mod status;
 mod targets;
 
+pub use loki::Tails;
 pub use push::Pushes;
+pub use shown::{ShowError, follow_logs, logs_text};
 pub use status::{Ready, Status};
 pub use targets::text as targets_text;
 
@@ -25,9 +30,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use skerry_scrape::exposition::Format;
 use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
 
-/// Serves until `stop`.
+/// Serves until [`Tails::stop`].
 ///
 /// # Errors
 /// The system's, where the listener fails.
@@ -36,11 +40,16 @@ pub async fn run(
     vitals: Vitals,
     queries: Queries,
     pushes: Pushes,
-    stop: CancellationToken,
+    tails: Tails,
 ) -> std::io::Result<()> {
-    axum::serve(listener, router(vitals).merge(prometheus::router(queries)).merge(push::router(pushes)))
-        .with_graceful_shutdown(async move { stop.cancelled().await })
-        .await
+    let stop = tails.stop.clone();
+    let routes = router(vitals)
+        .merge(prometheus::router(queries.clone()))
+        .merge(loki::router(queries, tails.clone()))
+        .merge(push::router(pushes));
+    axum::serve(listener, routes).with_graceful_shutdown(async move { stop.cancelled().await }).await?;
+    tails.ended().await;
+    Ok(())
 }
 
 fn router(vitals: Vitals) -> Router {
@@ -55,7 +64,7 @@ fn router(vitals: Vitals) -> Router {
 }
 
 async fn index() -> &'static str {
-    "Skerry agent\n\n/metrics   Prometheus text or OpenMetrics\n/healthz   whether the process lives\n/readyz    whether it does its work\n/status    how it is, as JSON\n/targets   what is scraped, and how that goes\n/api/v1    Prometheus's API: query, query_range, series, labels, label/NAME/values, metadata,\n           targets, rules, alerts, status/{buildinfo,config,flags,runtimeinfo,tsdb}\n"
+    "Skerry agent\n\n/metrics   Prometheus text or OpenMetrics\n/healthz   whether the process lives\n/readyz    whether it does its work\n/status    how it is, as JSON\n/targets   what is scraped, and how that goes\n/api/v1    Prometheus's API: query, query_range, series, labels, label/NAME/values, metadata,\n           targets, rules, alerts, status/{buildinfo,config,flags,runtimeinfo,tsdb}\n/loki/api/v1   Loki's API: query, query_range, labels, label/NAME/values, series, tail,\n           index/stats, index/volume, format_query, status/buildinfo\n"
 }
 
 /// The newest round of collection.

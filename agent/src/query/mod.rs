@@ -5,11 +5,13 @@
 //!
 //! Invariants:
 //! - A question changes nothing, on the disk or elsewhere.
-//! - A query touches at most 250,000 values, and a result that goes to the centre has at most 4 MiB.
+//! - A query touches at most 250,000 values, and a result that goes to the centre has at most 4 MiB. One over logs ends
+//!   after 30 s, or when whoever asked has gone.
 //! - A question of the centre that has expired, or was taken back, is not evaluated; a flood of them is refused.
 
 mod asks;
 mod kept;
+mod logs;
 mod task;
 
 pub use kept::About;
@@ -18,10 +20,10 @@ pub use task::AskTask;
 use crate::store::Store;
 use crate::vitals::Vitals;
 use kept::Kept;
-use skerry_model::Labels;
+use skerry_model::{Labels, UnixMillis};
 use skerry_promapi::{Catalog, Endpoint, Found, Member, Params, Refusal, Response, answer, evaluate};
 use skerry_promql::Limits;
-use skerry_wire::Question;
+use skerry_wire::{ASKS_LOGS_VERSION, Question};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use tokio::runtime::Handle;
@@ -55,6 +57,12 @@ impl Queries {
         Self { store, vitals, about: Arc::new(about), turn: Arc::new(Semaphore::new(1)) }
     }
 
+    /// The time.
+    #[must_use]
+    pub fn wall(&self) -> UnixMillis {
+        self.vitals.clock.wall()
+    }
+
     /// Answers a request of the local HTTP; `None` where that ended badly, which is logged.
     pub async fn answer(&self, endpoint: Endpoint, params: Params) -> Option<Response> {
         let now = self.vitals.clock.wall();
@@ -66,6 +74,9 @@ impl Queries {
     /// # Errors
     /// [`Refusal`].
     pub async fn evaluate(&self, question: Question, signed: Labels) -> Result<Found, Refusal> {
+        if question.version() >= ASKS_LOGS_VERSION {
+            return self.evaluate_logs(question, &signed).await;
+        }
         let (now, node) = (self.vitals.clock.wall(), self.vitals.node.clone());
         let work = move |source, limits| {
             let member: &dyn Catalog = &Member { source, node, signed };

@@ -1,7 +1,7 @@
 //! Bodies of blocks: which encoding each stream uses, and with which bounds.
 
-use skerry_chunk::{EncodeError, Limits, LogBuilder, LogReader, MetricBlock, MetricReader, Unpacker, dict};
-use skerry_model::{Labels, LogRecord, Sample, SeriesId, TimeRange, UnixMillis};
+use skerry_chunk::{EncodeError, Limits, LogBuilder, MetricBlock, MetricReader, Unpacker, dict};
+use skerry_model::{Labels, Sample, SeriesId, TimeRange, UnixMillis};
 use skerry_wire::{EVENTS_MAX, Event, codec};
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ pub(super) const ROWS_MAX: usize = 1024;
 /// decoding it to 4 MiB.
 pub(super) const CELLS_MAX: usize = 256 << 10;
 /// What is read back: a little more than is ever written.
-const LIMITS: Limits = Limits {
+pub(super) const LIMITS: Limits = Limits {
     raw_bytes_max: 8 << 20,
     rows_max: ROWS_MAX,
     series_max: 100_000,
@@ -90,15 +90,6 @@ pub(super) fn logs(block: &LogBuilder, level: i32) -> Result<Body, Unreadable> {
         range: block.range().unwrap_or(TimeRange::at(UnixMillis(0))),
         high: None,
     })
-}
-
-/// Decodes the log records of a block whose labels are wanted; does not decompress a block without any.
-pub(super) fn read_logs(bytes: &[u8], wanted: impl Fn(&Labels) -> bool) -> Result<Vec<LogRecord>, Unreadable> {
-    let reader = LogReader::open(bytes, &LIMITS).map_err(Unreadable::because)?;
-    if !reader.label_sets().iter().any(wanted) {
-        return Ok(Vec::new());
-    }
-    reader.records().map_err(Unreadable::because)
 }
 
 /// Encodes events in as few blocks as fit the bounds. An event that alone exceeds a block is left out and counted.

@@ -9,16 +9,15 @@ use super::kept::Kept;
 use super::lanes::{Released, Tag};
 use super::load::{LoadError, LoadRequest};
 use super::open::OpenError;
-use super::read::{self, LogQuery, LogSnapshot, ReadError, SeriesQuery, SeriesSnapshot};
+use super::read::{self, ReadError, SeriesQuery, SeriesSnapshot};
+use super::search::{LogSnapshot, LogSource};
 use super::stats::Stats;
 use super::streams::Tip;
 use super::transact::Change;
 use super::writer::{Now, WriteError, Writer};
 use crate::clock::Clock;
 use crate::data::{GateList, LogGate, LogInput};
-use skerry_model::{
-    Epoch, Labels, LogRecord, LossEntry, Sample, Scrape, Seq, SeriesId, StreamKind, TimeRange, UnixMillis,
-};
+use skerry_model::{Epoch, Labels, LossEntry, Sample, Scrape, Seq, SeriesId, StreamKind, TimeRange, UnixMillis};
 use skerry_promql::Matcher;
 use skerry_wire::{Ack, Batch, Event};
 use std::collections::{BTreeMap, BTreeSet};
@@ -108,8 +107,8 @@ enum Command {
     State(String, Reply<rusqlite::Result<Option<Vec<u8>>>>),
     Newest(Reply<Vec<(Labels, Sample)>>),
     Series(SeriesQuery, Reply<SeriesSnapshot>),
-    Logs(LogQuery, Reply<LogSnapshot>),
     Release(Tag, TimeRange, Reply<Result<Released, LoadError>>),
+    Logs(Reply<LogSnapshot>),
     Ledger(Reply<rusqlite::Result<Vec<LossEntry>>>),
     Flush(Reply<Result<(), WriteError>>),
     Close(Reply<Result<(), WriteError>>),
@@ -359,15 +358,16 @@ impl Store {
         blocking(move || read::label_sets(&path, snapshot.unsaved, &matchers)).await
     }
 
-    /// The newest log records kept here that match, in the order they were read.
+    /// The logs kept here, for queries.
     ///
     /// # Errors
-    /// [`ReadError`].
-    pub async fn read_logs(&self, query: LogQuery) -> Result<Vec<LogRecord>, ReadError> {
-        let asked = query.clone();
-        let snapshot = self.ask(|reply| Command::Logs(asked, reply)).await.map_err(|Closed| ReadError::Closed)?;
-        let path = self.path.clone();
-        blocking(move || read::logs(&path, snapshot, &query)).await
+    /// [`Closed`].
+    pub async fn log_source(&self) -> Result<LogSource, Closed> {
+        let mut snapshots = Vec::new();
+        for store in std::iter::once(self).chain(self.kept().map(|kept| &kept.store)) {
+            snapshots.push((store.path.clone(), store.ask(Command::Logs).await?));
+        }
+        Ok(LogSource::new(snapshots))
     }
 
     /// Every loss booked in this database.
@@ -470,7 +470,11 @@ impl Shell {
             Command::Newest(reply) => drop(reply.send(writer.newest())),
             Command::Series(query, reply) => drop(reply.send(writer.series_snapshot(&query))),
             Command::Release(rule, range, reply) => drop(reply.send(writer.release(rule, range, now))),
-            Command::Logs(query, reply) => drop(reply.send(writer.log_snapshot(&query))),
+            Command::Logs(reply) => {
+                // What was handed over before the question belongs to its answer.
+                self.drain_logs(writer);
+                drop(reply.send(writer.log_snapshot()));
+            }
             Command::Ledger(reply) => drop(reply.send(writer.ledger())),
             Command::Flush(reply) | Command::Close(reply) => {
                 self.drain_logs(writer);

@@ -1,4 +1,4 @@
-//! Questions about what is kept: samples, log records, the ledger.
+//! Questions about what is kept: samples, the ledger. Log records are read by [`super::search`].
 //!
 //! The writer names the blocks and hands over what is in memory; the blocks are then read through a connection of
 //! their own, so that a long question does not hold up writing. A block that is evicted in between is left out; one
@@ -11,7 +11,7 @@ use super::streams::{BlockMeta, Stream};
 use super::writer::Writer;
 use rusqlite::{Connection, OptionalExtension};
 use skerry_chunk::Unpacker;
-use skerry_model::{Labels, LogRecord, LossEntry, LossReason, Sample, SeriesId, StreamKind, TimeRange, UnixMillis};
+use skerry_model::{Labels, LossEntry, LossReason, Sample, SeriesId, StreamKind, TimeRange, UnixMillis};
 use skerry_promql::{Matcher, matches_all};
 use skerry_wire::{MESSAGE_BYTES_MAX, codec};
 use std::collections::{BTreeMap, HashMap};
@@ -26,17 +26,6 @@ pub struct SeriesQuery {
     pub range: TimeRange,
     /// Most samples in the answer; more are an error.
     pub samples_max: usize,
-}
-
-/// Which log records.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LogQuery {
-    /// Labels that a record must have. Empty: every record.
-    pub matchers: Vec<(String, String)>,
-    /// From when to when, both included.
-    pub range: TimeRange,
-    /// How many of the newest at most.
-    pub records_max: usize,
 }
 
 /// Why a question has no answer.
@@ -69,24 +58,16 @@ pub(super) struct SeriesSnapshot {
     pub(super) unsaved: Vec<(SeriesId, Labels)>,
 }
 
-/// Log records in memory and the blocks that hold the rest, with the ends of their time.
-#[derive(Debug)]
-pub(super) struct LogSnapshot {
-    blocks: Vec<(i64, UnixMillis)>,
-    memory: Vec<(Vec<u8>, TimeRange)>,
-}
-
 fn within(range: TimeRange, at: UnixMillis) -> bool {
     range.from <= at && at <= range.to
 }
 
-fn matches(labels: &Labels, matchers: &[(String, String)]) -> bool {
-    matchers.iter().all(|(name, value)| labels.value(name) == value)
-}
-
-fn blocks_within(streams: &[Stream], kind: StreamKind, range: TimeRange) -> impl Iterator<Item = &BlockMeta> {
-    let ours = streams.iter().filter(move |stream| stream.kind == kind).flat_map(|stream| &stream.blocks);
-    ours.filter(move |block| block.range.from <= range.to && block.range.to >= range.from)
+fn blocks_within(streams: &[Stream], kind: StreamKind, range: TimeRange) -> Vec<i64> {
+    let ours = streams.iter().filter(|stream| stream.kind == kind).flat_map(|stream| &stream.blocks);
+    let hits = ours.filter(|block| block.range.from <= range.to && block.range.to >= range.from);
+    let mut ids: Vec<i64> = hits.map(|block| block.id).collect();
+    ids.sort_unstable();
+    ids
 }
 
 impl Writer {
@@ -100,12 +81,6 @@ impl Writer {
             rows: self.head.rows().filter(|row| within(query.range, row.at)).cloned().collect(),
             unsaved: self.series.unsaved().map(|(id, labels)| (id, labels.clone())).collect(),
         }
-    }
-
-    /// What a question for log records needs of the writer.
-    pub(super) fn log_snapshot(&self, query: &LogQuery) -> LogSnapshot {
-        let blocks = blocks_within(&self.streams, StreamKind::Logs, query.range);
-        LogSnapshot { blocks: blocks.map(|block| (block.id, block.range.to)).collect(), memory: self.logs.waiting() }
     }
 
     /// Every loss that was ever booked in this database, by stream, reason and source, with what still waits.
@@ -142,12 +117,8 @@ impl Writer {
     }
 }
 
-fn hit(record: &LogRecord, query: &LogQuery) -> bool {
-    within(query.range, record.at) && matches(&record.labels, &query.matchers)
-}
-
 /// What `read` makes of a block's body; `None` where the block is gone or its page is damaged.
-fn with_body<T>(db: &Connection, id: i64, read: impl FnOnce(&[u8]) -> T) -> rusqlite::Result<Option<T>> {
+pub(super) fn with_body<T>(db: &Connection, id: i64, read: impl FnOnce(&[u8]) -> T) -> rusqlite::Result<Option<T>> {
     let mut statement = db.prepare_cached("SELECT body FROM block WHERE id = ?1")?;
     match statement.query_row([id], |row| Ok(read(row.get_ref(0)?.as_blob()?))).optional() {
         Err(error) if schema::is_corrupt(&error) => {
@@ -240,53 +211,4 @@ pub(super) fn label_sets(
     let mut known = stored_series(&db, matchers).map_err(fail)?;
     known.extend(unsaved.into_iter().filter(|(_, labels)| matches_all(matchers, labels)));
     Ok(known.into_values().collect())
-}
-
-/// Answers a question for log records: the newest that match, by time; those of one time in the order they were read.
-pub(super) fn logs(path: &Path, snapshot: LogSnapshot, query: &LogQuery) -> Result<Vec<LogRecord>, ReadError> {
-    let fail = |source| ReadError::Database { path: path.to_owned(), source };
-    let db = schema::open_reader(path).map_err(fail)?;
-    let read = |bytes: &[u8]| blocks::read_logs(bytes, |labels| matches(labels, &query.matchers));
-    let mut found = Newest { max: query.records_max, records: Vec::new() };
-    for (n, (bytes, _)) in (0i64..).zip(&snapshot.memory) {
-        let block = read(bytes).unwrap_or_default();
-        found.add(IN_MEMORY + n, block.into_iter().filter(|record| hit(record, query)));
-    }
-    // Blocks of several lanes overlap. Latest first, until what is left is older than all that is wanted.
-    let mut blocks = snapshot.blocks;
-    blocks.sort_unstable_by_key(|(id, to)| (std::cmp::Reverse(*to), std::cmp::Reverse(*id)));
-    for (id, to) in blocks {
-        if found.is_past(to) {
-            break;
-        }
-        let block = with_body(&db, id, read);
-        let Some(block) = block.map_err(fail)? else { continue };
-        match block {
-            Ok(block) => found.add(id, block.into_iter().filter(|record| hit(record, query))),
-            Err(error) => tracing::warn!(block = id, %error, "stored block cannot be read"),
-        }
-    }
-    Ok(found.records.into_iter().map(|(_, record)| record).collect())
-}
-
-/// Blocks in memory come behind all that are stored.
-const IN_MEMORY: i64 = 1 << 62;
-
-/// The newest records so far, oldest first, with the blocks they came from.
-struct Newest {
-    max: usize,
-    records: Vec<(i64, LogRecord)>,
-}
-
-impl Newest {
-    fn add(&mut self, block: i64, records: impl IntoIterator<Item = LogRecord>) {
-        self.records.extend(records.into_iter().map(|record| (block, record)));
-        self.records.sort_by_key(|(block, record)| (record.at, *block));
-        self.records.drain(..self.records.len().saturating_sub(self.max));
-    }
-
-    /// Whether nothing up to `to` can be among the newest.
-    fn is_past(&self, to: UnixMillis) -> bool {
-        self.records.len() >= self.max && self.records.first().is_none_or(|(_, oldest)| oldest.at > to)
-    }
 }

@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::clock::{Clock, ManualClock};
+use skerry_logql::{Selection, Source};
 use skerry_promql::Matcher;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 fn start(dir: &tempfile::TempDir, config: Config) -> (Opened, Arc<ManualClock>) {
@@ -60,18 +62,32 @@ async fn what_is_taken_in_can_be_asked_for_wherever_it_is() {
     assert!(store.read_series(query(&[("n", "9")], ALL_TIME, 9)).await.unwrap().is_empty());
     assert_eq!(store.label_sets(vec![Matcher::equal("n", "1")]).await.unwrap(), [series(1)]);
 
-    // The log queue is apart from the commands: wait until its last input has been taken.
-    store.flush().await.unwrap();
-    let texts =
-        |records: Vec<LogRecord>| records.into_iter().map(|r| String::from_utf8(r.line).unwrap()).collect::<Vec<_>>();
-    let query = |value: &str, records_max| LogQuery {
-        matchers: vec![("source".into(), value.into())],
-        range: ALL_TIME,
-        records_max,
+    // Blocks and what is still in memory, the newest first; the log queue is emptied before.
+    let found = |matchers: Vec<Matcher>, range| {
+        let (selection, store) = (Selection { matchers, range, needles: Vec::new() }, store.clone());
+        async move {
+            let source = store.log_source().await.unwrap();
+            let work = move || {
+                let mut texts = Vec::new();
+                for block in source.blocks(&selection).unwrap() {
+                    source
+                        .read(block, &selection, &mut |labels, record| {
+                            assert_eq!(labels.value("source"), "test");
+                            texts.push(String::from_utf8(record.line.to_vec()).unwrap());
+                            ControlFlow::Continue(())
+                        })
+                        .unwrap();
+                }
+                (texts, source.streams(&selection.matchers, selection.range).unwrap().len())
+            };
+            tokio::task::spawn_blocking(work).await.unwrap()
+        }
     };
-    assert_eq!(texts(store.read_logs(query("test", 10)).await.unwrap()), ["a", "b", "c"]);
-    assert_eq!(texts(store.read_logs(query("test", 2)).await.unwrap()), ["b", "c"]);
-    assert!(store.read_logs(query("other", 2)).await.unwrap().is_empty());
+    let ours = || vec![Matcher::equal("source", "test")];
+    assert_eq!(found(ours(), ALL_TIME).await, (vec!["c".into(), "a".into(), "b".into()], 1));
+    assert_eq!(found(vec![Matcher::equal("source", "other")], ALL_TIME).await, (vec![], 0));
+    let before = TimeRange { from: UnixMillis(i64::MIN), to: UnixMillis(-1) };
+    assert_eq!(found(ours(), before).await, (vec![], 0));
 
     let newest = store.newest().await.unwrap();
     assert_eq!(newest.iter().map(|(_, sample)| sample.value).collect::<Vec<_>>(), [6.0, 7.0, 8.0]);

@@ -11,7 +11,7 @@ mod outbox;
 
 use super::*;
 use crate::data::{LogInput, PositionUpdate};
-use skerry_chunk::Limits;
+use skerry_chunk::{Limits, LogBlock};
 use skerry_model::*;
 use skerry_wire::{Ack, Batch, Body, Event, EventKind, MESSAGE_BYTES_MAX, SeqSet, codec};
 use std::collections::BTreeMap;
@@ -277,7 +277,7 @@ fn contents(stream: StreamKind, batch: &Batch, dict: &BTreeMap<SeriesId, Labels>
     };
     match stream {
         StreamKind::Events => vec![Content::Events(codec::decode(bytes, MESSAGE_BYTES_MAX).unwrap())],
-        StreamKind::Logs => vec![Content::Lines(blocks::read_logs(bytes, |_| true).unwrap())],
+        StreamKind::Logs => vec![Content::Lines(LogBlock::decode(bytes, &blocks::LIMITS).unwrap().records)],
         StreamKind::Metrics => {
             let block = blocks::read_metrics(bytes).unwrap();
             let row = |n: usize| {
