@@ -28,6 +28,12 @@ impl NodeLabels {
         with_signed(labels, signed.map(|(name, value)| (name.as_str(), value.as_str())))
     }
 
+    /// The labels of a node.
+    #[must_use]
+    pub fn of(&self, node: &NodeId) -> Labels {
+        self.applied(node, &Labels::default())
+    }
+
     /// Every name of a label that some node was given.
     #[must_use]
     pub fn names(&self) -> BTreeSet<&str> {

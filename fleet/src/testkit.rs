@@ -95,6 +95,7 @@ impl Kit {
             counters: Arc::new(Counters::new()),
             mqtt: Arc::new(Stats::default()),
             requests: Arc::new(Requests::default()),
+            tails: crate::api::Tails::new(CancellationToken::new()),
             targets: Targets::default(),
             forwards: Forwards::default(),
             receiver,

@@ -1,6 +1,6 @@
 //! Who is connected to whom: the one file that knows every part of the server.
 
-use crate::api::{self, Access, Fleet, Requests};
+use crate::api::{self, Access, Fleet, Requests, Tails};
 use crate::clock;
 use crate::config::{BrokerFile, Config};
 use crate::console;
@@ -107,6 +107,7 @@ pub async fn run(config: Config, stop: CancellationToken, ready: impl FnOnce(Add
         counters,
         mqtt: transport.stats(),
         requests: Arc::new(Requests::default()),
+        tails: Tails::new(stop.clone()),
         targets,
         forwards,
         receiver,

@@ -260,7 +260,7 @@ async fn a_live_view_shows_lines_that_are_nowhere_stored() {
     blocks.write(1);
     let agent = Agent::start(&node, &node_identity(&ca, &ca, &node), site.address, &blocks);
     blocks.arrived().await;
-    let mut view = site.asks.ask(&node, AskKind::FollowLogs { for_secs: 30 }).await.unwrap();
+    let mut view = site.asks.ask(&node, AskKind::follow(30)).await.unwrap();
     let line = LiveLine {
         at: UnixMillis(9),
         labels: Labels::new([("source", "a")]).unwrap(),

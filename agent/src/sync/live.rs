@@ -5,7 +5,9 @@
 //!
 //! Invariants: at most [`VIEWS_MAX`] views; a view that is not asked for again ends by itself.
 
-use skerry_model::Mono;
+use skerry_logql::Query;
+use skerry_lokiapi::{Live, Member};
+use skerry_model::{Mono, NodeId};
 use skerry_wire::{Answer, AnswerPart, Ask, AskKind, LiveLine};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,30 +24,51 @@ const LINES_MAX: usize = 200;
 /// The open views.
 #[derive(Debug, Default)]
 pub(crate) struct LiveView {
-    until: BTreeMap<u64, Mono>,
+    views: BTreeMap<u64, View>,
     lines: Option<broadcast::Receiver<Arc<Vec<LiveLine>>>>,
     ready: Vec<Answer>,
 }
 
+#[derive(Debug)]
+struct View {
+    until: Mono,
+    /// Which lines it wants; without it all.
+    wanted: Option<Live>,
+}
+
 impl LiveView {
-    /// Opens, prolongs or ends a view.
-    pub(crate) fn ask(&mut self, ask: &Ask, source: &broadcast::Sender<Arc<Vec<LiveLine>>>, now: Mono) {
-        match ask.kind {
-            AskKind::FollowLogs { for_secs } => {
+    /// Opens, prolongs or ends a view. `node` is this node's name at the centre.
+    pub(crate) fn ask(&mut self, ask: &Ask, node: &NodeId, source: &broadcast::Sender<Arc<Vec<LiveLine>>>, now: Mono) {
+        match &ask.kind {
+            AskKind::FollowLogs { for_secs, query, signed } => {
                 self.expire(now);
-                if self.until.len() >= VIEWS_MAX && !self.until.contains_key(&ask.id) {
-                    self.ready.push(Answer { id: ask.id, part: AnswerPart::End });
+                let until = now + Duration::from_secs(u64::from((*for_secs).min(VIEW_SECS_MAX)));
+                if let Some(view) = self.views.get_mut(&ask.id) {
+                    view.until = until;
                     return;
                 }
-                let span = Duration::from_secs(u64::from(for_secs.min(VIEW_SECS_MAX)));
-                self.until.insert(ask.id, now + span);
+                let wanted = match query.as_deref().map(Query::parse) {
+                    None => Ok(None),
+                    Some(Ok(Query::Log(query))) => Ok(Some(Live::new(query, Some(Member::new(node, signed))))),
+                    // The centre parses it too, so it is of a later version than this.
+                    Some(_) => Err(()),
+                };
+                match wanted {
+                    Ok(wanted) if self.views.len() < VIEWS_MAX => {
+                        drop(self.views.insert(ask.id, View { until, wanted }))
+                    }
+                    _ => {
+                        self.ready.push(Answer { id: ask.id, part: AnswerPart::End });
+                        return;
+                    }
+                }
                 if self.lines.is_none() {
                     self.lines = Some(source.subscribe());
                 }
             }
             AskKind::Query(_) => {}
             AskKind::Stop => {
-                self.until.remove(&ask.id);
+                self.views.remove(&ask.id);
                 self.expire(now);
             }
         }
@@ -75,8 +98,12 @@ impl LiveView {
                     continue;
                 }
             };
-            for id in self.until.keys() {
-                for part in lines.chunks(LINES_MAX) {
+            for (id, view) in &mut self.views {
+                let wanted: Vec<LiveLine> = match &mut view.wanted {
+                    None => lines.to_vec(),
+                    Some(live) => live.apply(&lines).into_iter().map(|(place, _)| lines[place].clone()).collect(),
+                };
+                for part in wanted.chunks(LINES_MAX) {
                     self.ready.push(Answer { id: *id, part: AnswerPart::Lines { lines: part.to_vec(), skipped: 0 } });
                 }
                 if skipped > 0 {
@@ -88,8 +115,8 @@ impl LiveView {
     }
 
     fn expire(&mut self, now: Mono) {
-        self.until.retain(|_, until| *until > now);
-        if self.until.is_empty() {
+        self.views.retain(|_, view| view.until > now);
+        if self.views.is_empty() {
             self.lines = None;
         }
     }

@@ -270,7 +270,7 @@ impl<B: Backlog> SyncTask<B> {
     fn ask(&self, ask: Ask, live: &mut LiveView, now: Mono) {
         let id = ask.id;
         // The end of a question is for both: its number says whose it is.
-        live.ask(&ask, &self.live, now);
+        live.ask(&ask, &self.node, &self.live, now);
         if !matches!(ask.kind, AskKind::FollowLogs { .. }) && self.asks.try_send(ask).is_err() {
             self.cannot_answer(id, "too many questions at once; ask again later");
         }

@@ -12,7 +12,7 @@ use crate::edge::selector;
 use crate::node_labels::NodeLabels;
 use axum::response::Response;
 use skerry_model::{Labels, NodeId};
-use skerry_promapi::edge::Wanted;
+use skerry_promapi::edge::{Merge, Wanted};
 use skerry_promapi::{Refusal, with_node};
 use skerry_promql::matches_all;
 use skerry_wire::{ASK_BYTES_MAX, Question, codec};
@@ -35,14 +35,58 @@ pub(super) async fn respond(
     question: Result<Option<Question>, Refusal>,
     wanted: Wanted,
 ) -> Result<Response, ApiError> {
-    let done = match question.and_then(checked) {
-        Ok(question) => answer(fleet, question, wanted).await?,
-        Err(refused) => refused.into(),
+    let limit = wanted.limit;
+    let done = match gather(fleet, question, wanted).await? {
+        Ok(Answers { merge, fates, .. }) => {
+            let (now, told, nodes) = ((fleet.wall)(), warnings(&fates), nodes_json(&fates));
+            // Writing a large answer takes a while, which other requests need not wait for.
+            let written = tokio::task::spawn_blocking(move || merge.response(now, limit, &told, &nodes));
+            written.await.map_err(|error| ApiError::internal(&error))?
+        }
+        Err((refused, None)) => refused.into(),
+        Err((refused, Some(nodes))) => refused.with_nodes(&nodes),
     };
     if done.status >= 400 {
         fleet.requests.refuse("edge_query");
     }
     Ok(json(done))
+}
+
+/// What nodes answered.
+pub(super) struct Answers {
+    /// The question.
+    pub(super) question: Question,
+    /// What they found.
+    pub(super) merge: Merge,
+    /// How it went with each.
+    pub(super) fates: BTreeMap<NodeId, Fate>,
+}
+
+/// Asks the nodes that `wanted` means. A refusal may come with how it went with each node.
+pub(super) async fn gather(
+    fleet: &Fleet,
+    question: Result<Option<Question>, Refusal>,
+    wanted: Wanted,
+) -> Result<Result<Answers, (Refusal, Option<serde_json::Value>)>, ApiError> {
+    let question = match question.and_then(checked) {
+        Ok(question) => question,
+        Err(refused) => return Ok(Err((refused, None))),
+    };
+    let (targets, mut fates) = match meant(fleet, &wanted).await? {
+        Ok(meant) => meant,
+        Err(refused) => return Ok(Err((refused, None))),
+    };
+    let timeout = wanted.timeout.unwrap_or(TIMEOUT).min(TIMEOUT_MAX);
+    let gathered = match fleet.edge.run(&question, targets, timeout).await {
+        Ok(Ok(gathered)) => gathered,
+        Ok(Err(error)) => return Ok(Err((Refusal::from(error), None))),
+        Err(busy) => return Ok(Err((bad(503, "unavailable", busy.to_string()), None))),
+    };
+    fates.extend(gathered.fates);
+    match refusal(&fates) {
+        Some(refused) => Ok(Err((refused, Some(nodes_json(&fates))))),
+        None => Ok(Ok(Answers { question, merge: gathered.merge, fates })),
+    }
 }
 
 /// A question that nodes can answer. What no node could is refused here.
@@ -58,32 +102,10 @@ fn checked(question: Option<Question>) -> Result<Question, Refusal> {
     Ok(question)
 }
 
-async fn answer(fleet: &Fleet, question: Question, wanted: Wanted) -> Result<skerry_promapi::Response, ApiError> {
-    let (targets, mut fates) = match meant(fleet, &wanted).await? {
-        Ok(meant) => meant,
-        Err(refused) => return Ok(refused.into()),
-    };
-    let timeout = wanted.timeout.unwrap_or(TIMEOUT).min(TIMEOUT_MAX);
-    let gathered = match fleet.edge.run(&question, targets, timeout).await {
-        Ok(Ok(gathered)) => gathered,
-        Ok(Err(error)) => return Ok(Refusal::from(error).into()),
-        Err(busy) => return Ok(bad(503, "unavailable", busy.to_string()).into()),
-    };
-    fates.extend(gathered.fates);
-    let nodes = nodes_json(&fates);
-    if let Some(refused) = refusal(&fates) {
-        return Ok(refused.with_nodes(&nodes));
-    }
-    let (now, told) = ((fleet.wall)(), warnings(&fates));
-    // Writing a large answer takes a while, which other requests need not wait for.
-    let written = tokio::task::spawn_blocking(move || gathered.merge.response(now, wanted.limit, &told, &nodes));
-    written.await.map_err(|error| ApiError::internal(&error))
-}
-
-type Meant = (Vec<Target>, BTreeMap<NodeId, Fate>);
+pub(super) type Meant = (Vec<Target>, BTreeMap<NodeId, Fate>);
 
 /// The nodes to ask, and those of which is known already that they cannot answer.
-async fn meant(fleet: &Fleet, wanted: &Wanted) -> Result<Result<Meant, Refusal>, ApiError> {
+pub(super) async fn meant(fleet: &Fleet, wanted: &Wanted) -> Result<Result<Meant, Refusal>, ApiError> {
     let rows = fleet.control.nodes().await?;
     let states: BTreeMap<&NodeId, NodeState> = rows.iter().map(|row| (&row.node, row.state)).collect();
     let signed = NodeLabels::read(&fleet.delivery).await?;

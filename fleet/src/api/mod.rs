@@ -1,7 +1,7 @@
 //! The HTTP API: what the CLI, the console and scripts speak to.
 //!
-//! JSON in and out, times as Unix milliseconds in fields named `*_ms`. Everything below `/api/v1` but enrolment wants
-//! the API token. An error is a status and `{"error":{"code","message"}}`: the code is stable, the message says what
+//! JSON in and out, times as Unix milliseconds in fields named `*_ms`. Everything below `/api/v1` but enrolment, and
+//! everything below `/loki/api/v1`, wants the API token. An error is a status and `{"error":{"code","message"}}`: the code is stable, the message says what
 //! to do next, and the cause goes to the log.
 //!
 //! Invariants:
@@ -14,17 +14,21 @@ mod edge;
 mod enrol;
 mod error;
 mod logs;
+mod loki;
 mod nodes;
 mod operations;
 mod prometheus;
+mod tail;
 mod tokens;
 pub mod view;
 mod write;
 
 pub use access::Access;
 pub use error::ApiError;
+pub(crate) use logs::{newest, query_of};
 pub use nodes::{node_detail, node_views};
 pub use operations::Requests;
+pub use tail::Tails;
 
 use crate::clock::WallClock;
 use crate::control::Control;
@@ -77,6 +81,8 @@ pub struct Fleet {
     pub mqtt: Arc<Stats>,
     /// What is counted of the API itself.
     pub requests: Arc<Requests>,
+    /// Live views of logs.
+    pub tails: Tails,
     /// Where samples are sent on to.
     pub targets: Targets,
     /// Where log records are sent on to.
@@ -101,7 +107,6 @@ pub fn router(fleet: Fleet) -> Router {
         .route("/nodes/{node}/events", get(nodes::events))
         .route("/nodes/{node}/losses", get(nodes::losses))
         .route("/nodes/{node}/logs", get(logs::read))
-        .route("/nodes/{node}/logs/follow", get(logs::follow))
         .merge(prometheus::router())
         .route("/remote-write", get(operations::remote_write))
         .route("/forward", get(operations::forward))
@@ -115,8 +120,11 @@ pub fn router(fleet: Fleet) -> Router {
         .route("/tokens", get(tokens::list).post(tokens::add))
         .route("/tokens/{id}", delete(tokens::remove))
         .route_layer(axum::middleware::from_fn_with_state(fleet.clone(), access::bearer));
+    let logs = loki::router().route_layer(axum::middleware::from_fn_with_state(fleet.clone(), access::bearer));
     Router::new()
         .nest("/api/v1", guarded)
+        .nest("/loki/api/v1", logs)
+        .route("/ready", get(async || "ready\n"))
         .route("/api/v1/enrol", post(enrol::enrol))
         .route("/metrics", get(operations::metrics))
         .route("/healthz", get(operations::healthz))

@@ -156,7 +156,7 @@ async fn stored_records_and_series_are_read_back() {
     let (_, list) = api.get("/api/v1/nodes/a/logs?limit=2").await;
     assert_eq!(list["records"][1]["line"], "line 4 \"quoted\"");
     assert_eq!((list["records"].as_array().unwrap().len(), list["more"].as_bool()), (2, Some(true)));
-    assert_eq!(list["records"][0]["id"], "0000000000000001-1-3");
+    assert_eq!(list["records"][0]["labels"], serde_json::json!({"level": "info", "node": "a", "source": "app"}));
     let (_, list) = api.get("/api/v1/nodes/a/logs?contains=line+1&label.source=app").await;
     assert_eq!(list["records"].as_array().unwrap().len(), 1);
     let (_, list) = api.get("/api/v1/nodes/a/logs?label.source=web").await;

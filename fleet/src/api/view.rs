@@ -212,9 +212,6 @@ pub struct LogView {
     pub level: String,
     /// The text; bytes that are not UTF-8 are replaced.
     pub line: String,
-    /// Epoch, sequence number and place in its block: names the record for ever. Absent in a live view.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub id: Option<String>,
 }
 
 /// `GET /configs`.

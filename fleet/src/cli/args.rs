@@ -23,10 +23,15 @@ pub struct Cli {
 /// How an answer is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Format {
+    /// For people.
+    #[value(alias = "default")]
     Table,
+    /// For people, with more columns.
     Wide,
     Json,
     Yaml,
+    /// The text of log lines alone; elsewhere as a table.
+    Raw,
 }
 
 #[derive(Debug, Subcommand)]
@@ -70,7 +75,7 @@ pub(super) enum Command {
     /// Tell all about one thing.
     #[command(subcommand)]
     Describe(DescribeCommand),
-    /// Print a node's log lines, oldest first.
+    /// Print log lines of a node, or of many, oldest first; or search them with LogQL.
     Logs(LogsArgs),
     /// Print what happened on a node, newest first.
     Events {
@@ -262,21 +267,63 @@ pub(super) struct QueryArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct LogsArgs {
-    /// The node.
-    pub(super) node: NodeId,
+    /// The node, or with -l the LogQL query.
+    #[arg(required_unless_present_any = ["selector", "logql"])]
+    pub(super) node: Option<String>,
+    /// LogQL: a whole query, as '{source="app"} |= "failed" | json', or what follows a selector, as '|~ "(?i)error"'.
+    #[arg(conflicts_with = "logql")]
+    pub(super) query: Option<String>,
+    /// LogQL, in place of QUERY.
+    #[arg(long = "query", value_name = "LOGQL")]
+    pub(super) logql: Option<String>,
+    /// Every node with these labels, such as site=berlin,arch!=x86, instead of one; '' means every node.
+    #[arg(short = 'l', long, value_name = "LABELS")]
+    pub(super) selector: Option<String>,
     /// Go on with the lines that are written from now on.
     #[arg(short, long)]
     pub(super) follow: bool,
-    /// Only lines of this last span of time, such as 1h.
+    /// Only lines of this last span of time.
+    #[arg(long, default_value = "1h", conflicts_with = "from")]
+    pub(super) since: Span,
+    /// Only lines from this time on, Unix seconds or RFC 3339, instead of --since.
     #[arg(long)]
-    pub(super) since: Option<Span>,
+    pub(super) from: Option<String>,
+    /// Only lines before this time, Unix seconds or RFC 3339.
+    #[arg(long, conflicts_with = "follow")]
+    pub(super) until: Option<String>,
     /// Only lines that contain this text.
     #[arg(long)]
     pub(super) grep: Option<String>,
+    /// Only lines of this severity or a higher one: trace, debug, info, warn, error or fatal.
+    #[arg(long)]
+    pub(super) level: Option<String>,
     /// Only lines with this label, as name=value; repeat it for several.
     #[arg(long = "label")]
     pub(super) labels: Vec<String>,
     /// Most lines.
-    #[arg(long, default_value_t = 200)]
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=5000))]
     pub(super) limit: u32,
+    /// Which lines, where there are more: the newest (backward) or the oldest (forward) ones.
+    #[arg(long, value_enum, default_value = "backward", conflicts_with = "follow")]
+    pub(super) direction: Direction,
+    /// Who is asked for what was written before: the centre, the nodes themselves (which also have what is not shipped,
+    /// or not yet), or both.
+    #[arg(long, value_enum, default_value = "both")]
+    pub(super) at: Place,
+    /// How long to wait for nodes.
+    #[arg(long, default_value = "5s")]
+    pub(super) timeout: Span,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Direction {
+    Backward,
+    Forward,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Place {
+    Centre,
+    Nodes,
+    Both,
 }

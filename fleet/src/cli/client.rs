@@ -95,10 +95,17 @@ impl Client {
         query: &[(&str, String)],
         wait: Duration,
     ) -> anyhow::Result<T> {
-        let request = self.agent.get(self.address(path)).header("Authorization", self.authorization.as_str());
-        let request = query.iter().fold(request, |request, (key, value)| request.query(*key, value.as_str()));
-        let request = request.config().timeout_recv_response(Some(DEADLINE.saturating_add(wait))).build();
-        self.read(request.call().with_context(|| self.unreached())?)
+        self.read(self.send_at(&self.address(path), query, wait)?)
+    }
+
+    /// As [`Self::get_within`], at a path from the root: Loki's API does not stand below this one's.
+    pub(super) fn get_at<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: &[(&str, String)],
+        wait: Duration,
+    ) -> anyhow::Result<T> {
+        self.read(self.send_at(&format!("{}{path}", self.url), query, wait)?)
     }
 
     /// As [`Self::get`], but `None` where there is no such thing.
@@ -127,9 +134,13 @@ impl Client {
         self.checked(request.call().with_context(|| self.unreached())?).map(drop)
     }
 
-    /// Lines of an answer that goes on until the server ends it.
-    pub(super) fn lines(&self, path: &str) -> anyhow::Result<impl Iterator<Item = std::io::Result<String>> + use<>> {
-        let answer = self.checked(self.send_get(path, &[])?)?;
+    /// Lines of an answer that goes on until the server ends it, at a path from the root.
+    pub(super) fn lines(
+        &self,
+        path: &str,
+        query: &[(&str, String)],
+    ) -> anyhow::Result<impl Iterator<Item = std::io::Result<String>> + use<>> {
+        let answer = self.checked(self.send_at(&format!("{}{path}", self.url), query, Duration::ZERO)?)?;
         Ok(BufReader::new(answer.into_body().into_with_config().limit(u64::MAX).reader()).lines())
     }
 
@@ -155,10 +166,13 @@ impl Client {
     }
 
     fn send_get(&self, path: &str, query: &[(&str, String)]) -> anyhow::Result<Response<Body>> {
-        let mut request = self.agent.get(self.address(path)).header("Authorization", self.authorization.as_str());
-        for (key, value) in query {
-            request = request.query(*key, value.as_str());
-        }
+        self.send_at(&self.address(path), query, Duration::ZERO)
+    }
+
+    fn send_at(&self, address: &str, query: &[(&str, String)], wait: Duration) -> anyhow::Result<Response<Body>> {
+        let request = self.agent.get(address).header("Authorization", self.authorization.as_str());
+        let request = query.iter().fold(request, |request, (key, value)| request.query(*key, value.as_str()));
+        let request = request.config().timeout_recv_response(Some(DEADLINE.saturating_add(wait))).build();
         request.call().with_context(|| self.unreached())
     }
 
@@ -172,12 +186,19 @@ impl Client {
         if (200..300).contains(&status) {
             return Ok(answer);
         }
+        let is_text =
+            answer.headers().get("content-type").is_some_and(|kind| kind.as_bytes().starts_with(b"text/plain"));
         let body = answer.body_mut().with_config().limit(64 * 1024).read_to_vec().unwrap_or_default();
         match serde_json::from_slice::<ErrorBody>(&body) {
             Ok(ErrorBody::Ours { error: ErrorWords { code, message } }) => {
                 Err(Refused { status, code, message }.into())
             }
             Ok(ErrorBody::Prometheus { code, message }) => Err(Refused { status, code, message }.into()),
+            // As Loki's API says it.
+            Err(_) if is_text => {
+                let message = String::from_utf8_lossy(&body).trim_end().to_owned();
+                Err(Refused { status, code: status.to_string(), message }.into())
+            }
             Err(_) => bail!("{} answered with HTTP status {status}; is it a Skerry server?", self.url),
         }
     }

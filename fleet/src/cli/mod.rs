@@ -14,6 +14,7 @@ mod config;
 mod enrol;
 mod home;
 mod init;
+mod logs;
 mod output;
 mod show;
 mod sign;
@@ -56,7 +57,7 @@ pub fn run(cli: Cli, now: UnixMillis) -> anyhow::Result<()> {
         Command::Get(GetCommand::RemoteWrite) => show::remote_write(&open()?, format),
         Command::Get(GetCommand::Forward) => show::forward(&open()?, format),
         Command::Describe(args::DescribeCommand::Node { name }) => show::describe(&open()?, &name, format),
-        Command::Logs(args) => show::logs(&open()?, &args, format),
+        Command::Logs(args) => logs::logs(&open()?, &args, format),
         Command::Events { node, limit } => show::events(&open()?, &node, limit, format),
         Command::Losses { node, limit } => show::losses(&open()?, &node, limit, format),
         Command::Query(args) => show::query(&open()?, &args, format),

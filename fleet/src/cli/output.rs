@@ -17,7 +17,7 @@ pub(super) fn print(text: &str) -> anyhow::Result<()> {
 /// Prints `value` in the wanted format; `table` makes the one for people, given whether it may be wide.
 pub(super) fn show<T: Serialize>(format: Format, value: &T, table: impl FnOnce(bool) -> String) -> anyhow::Result<()> {
     match format {
-        Format::Table => print(&table(false)),
+        Format::Table | Format::Raw => print(&table(false)),
         Format::Wide => print(&table(true)),
         Format::Json => print(&format!("{}\n", serde_json::to_string_pretty(value)?)),
         Format::Yaml => print(&serde_saphyr::to_string(value)?),

@@ -1,19 +1,13 @@
 //! What nodes are and sent.
 
 use super::Session;
-use super::args::{Format, LogsArgs, QueryArgs};
-use super::output::{note, print, show};
+use super::args::{Format, QueryArgs};
+use super::output::{note, show};
 use super::table::{facts, table};
-use crate::api::view::{
-    EventList, ForwardList, LogList, LogView, LossList, NodeDetail, NodeList, NodeView, TargetList,
-};
+use crate::api::view::{EventList, ForwardList, LossList, NodeDetail, NodeList, NodeView, TargetList};
 use crate::clock::{ago, utc};
-use anyhow::Context;
 use skerry_model::{NodeId, UnixMillis};
 use std::time::Duration;
-
-/// Said when the live view is over.
-const FOLLOW_ENDED: &str = "the node ended the live view; start it again, or look at the stored lines without -f";
 
 pub(super) fn nodes(session: &Session, format: Format) -> anyhow::Result<()> {
     let list: NodeList = session.client.get("/nodes", &[])?;
@@ -177,72 +171,6 @@ pub(super) fn losses(session: &Session, node: &NodeId, limit: u32, format: Forma
         let rows: Vec<_> = list.losses.iter().map(row).collect();
         table(&["STREAM", "REASON", "RECORDS", "FROM (UTC)", "TO", "SOURCE"], &rows)
     })
-}
-
-pub(super) fn logs(session: &Session, args: &LogsArgs, format: Format) -> anyhow::Result<()> {
-    let node = &args.node;
-    let mut query = vec![("limit".to_owned(), args.limit.to_string())];
-    if let Some(since) = args.since {
-        let from = i64::try_from(since.0.as_millis()).unwrap_or(i64::MAX);
-        query.push(("from_ms".into(), session.now.0.saturating_sub(from).to_string()));
-    }
-    if let Some(text) = &args.grep {
-        query.push(("contains".into(), text.clone()));
-    }
-    for label in &args.labels {
-        let (name, value) =
-            label.split_once('=').with_context(|| format!("label {label:?}: name=value is expected"))?;
-        query.push((format!("label.{name}"), value.to_owned()));
-    }
-    // The live view begins before the stored lines are read, so that none falls between them; one that is in both is
-    // shown twice, which the reader of a tail can see.
-    let live = if args.follow { Some(session.client.lines(&format!("/nodes/{node}/logs/follow"))?) } else { None };
-    let query: Vec<(&str, String)> = query.iter().map(|(key, value)| (key.as_str(), value.clone())).collect();
-    let list: LogList = session.client.get(&format!("/nodes/{node}/logs"), &query)?;
-    if live.is_none() && matches!(format, Format::Json | Format::Yaml) {
-        return show(format, &list, |_| String::new());
-    }
-    print(&list.records.iter().map(|record| line(record, format)).collect::<String>())?;
-    if list.more && live.is_none() {
-        note(&format!("there are older lines; --limit {} was reached", args.limit));
-    }
-    let Some(live) = live else { return Ok(()) };
-    for text in live {
-        let text = text.context("the live view broke off")?;
-        if text.is_empty() {
-            continue;
-        }
-        if let Some(skipped) = text.strip_prefix("{\"skipped\":").and_then(|rest| rest.strip_suffix('}')) {
-            note(&format!(
-                "{skipped} lines left out here: they come faster than they are shown; all of them are stored"
-            ));
-            continue;
-        }
-        let record: LogView = serde_json::from_str(&text).context("a line of the live view")?;
-        let matches = args.grep.as_ref().is_none_or(|wanted| record.line.contains(wanted))
-            && args.labels.iter().all(|label| {
-                label.split_once('=').is_some_and(|(name, value)| record.labels.get(name).is_some_and(|v| v == value))
-            });
-        if matches {
-            print(&line(&record, format))?;
-        }
-    }
-    note(FOLLOW_ENDED);
-    Ok(())
-}
-
-/// One record: JSON as it came, else time and text, with its source where the output may be wide.
-fn line(record: &LogView, format: Format) -> String {
-    if format == Format::Json {
-        return serde_json::to_string(record).map(|text| text + "\n").unwrap_or_default();
-    }
-    let text: String = record.line.chars().map(|c| if c.is_control() && c != '\t' { ' ' } else { c }).collect();
-    let at = utc(UnixMillis(record.at_ms));
-    if format == Format::Wide {
-        let labels = record.labels.iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>().join(",");
-        return format!("{at}  {labels}  {text}\n");
-    }
-    format!("{at}  {text}\n")
 }
 
 pub(super) fn query(session: &Session, args: &QueryArgs, format: Format) -> anyhow::Result<()> {

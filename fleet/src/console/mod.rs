@@ -1,6 +1,6 @@
 //! The web console: plain pages made on the server, without a script.
 //!
-//! A page shows what the API says and nothing else, and comes anew every five seconds. Whoever has no cookie is asked
+//! A page shows what the API says and nothing else, and comes anew every five seconds, but for a search in logs. Whoever has no cookie is asked
 //! for the API token once.
 //!
 //! Invariants:
@@ -12,8 +12,7 @@ mod pages;
 #[cfg(test)]
 mod tests;
 
-use crate::api::{Access, ApiError, Fleet, node_detail, node_views};
-use crate::store::LogQuery;
+use crate::api::{Access, ApiError, Fleet, newest, node_detail, node_views, query_of};
 use askama::Template;
 use axum::Router;
 use axum::extract::{Form, Path, Query, Request, State};
@@ -21,17 +20,25 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum::routing::get;
-use pages::{LoginPage, MessagePage, NodePage, NodesPage};
+use pages::{LoginPage, LogsPage, MessagePage, NodePage, NodesPage};
 use serde::Deserialize;
-use skerry_model::{NodeId, UnixMillis};
+use skerry_model::{NodeId, TimeRange, UnixMillis};
 
 /// Newest values on a node's page.
 const NEWEST_SHOWN: usize = 2_000;
 /// Log lines on a node's page.
 const LINES_SHOWN: usize = 100;
+/// Log lines that a search shows.
+const LINES_FOUND: usize = 500;
+const ALWAYS: TimeRange = TimeRange { from: UnixMillis(i64::MIN), to: UnixMillis(i64::MAX) };
 /// What pages may do: show themselves, with their own style.
 const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; frame-ancestors 'none'; \
                       base-uri 'none'";
+
+#[derive(Deserialize)]
+struct Search {
+    q: Option<String>,
+}
 
 #[derive(Deserialize)]
 struct Login {
@@ -43,6 +50,7 @@ pub fn router(fleet: Fleet) -> Router {
     Router::new()
         .route("/", get(nodes))
         .route("/nodes/{node}", get(node))
+        .route("/nodes/{node}/logs", get(logs))
         .route("/login", get(login).post(login_form))
         .route("/style.css", get(style))
         .layer(from_fn(guarded))
@@ -108,17 +116,26 @@ async fn node(State(fleet): State<Fleet>, headers: HeaderMap, Path(name): Path<S
 async fn node_page(fleet: &Fleet, name: &str) -> Result<NodePage, ApiError> {
     let detail = node_detail(fleet, name, NEWEST_SHOWN).await?;
     let node: NodeId = name.parse().map_err(|_| ApiError::no_node(name))?;
-    let query = LogQuery {
-        node,
-        from: UnixMillis(i64::MIN),
-        to: UnixMillis(i64::MAX),
-        limit: LINES_SHOWN,
-        contains: None,
-        matchers: Vec::new(),
-        before: None,
-    };
-    let lines = fleet.store.logs(query).await?;
-    Ok(NodePage::new(detail, lines.rows, (fleet.wall)()))
+    let lines = newest(fleet, &query_of(&node, ""), ALWAYS, LINES_SHOWN).await?;
+    Ok(NodePage::new(detail, lines.records, (fleet.wall)()))
+}
+
+/// A search in a node's logs. The page stays as it is, since whoever writes a query does not want it anew meanwhile.
+async fn logs(
+    State(fleet): State<Fleet>,
+    headers: HeaderMap,
+    Path(name): Path<String>,
+    Query(search): Query<Search>,
+) -> Response {
+    if !fleet.access.admits_cookie(&headers) {
+        return Redirect::to("/login").into_response();
+    }
+    let Ok(node) = name.parse::<NodeId>() else { return failed(&ApiError::no_node(&name)) };
+    let query = search.q.unwrap_or_default();
+    match newest(&fleet, &query_of(&node, &query), ALWAYS, LINES_FOUND).await {
+        Ok(found) => page(StatusCode::OK, &LogsPage::new(&node, query, found.records, found.more)),
+        Err(error) => page(error.status(), &LogsPage::refused(&node, query, error.message())),
+    }
 }
 
 fn failed(error: &ApiError) -> Response {

@@ -1,10 +1,9 @@
 //! What stands on the pages.
 
-use crate::api::view::{NodeDetail, NodeView};
+use crate::api::view::{LogView, NodeDetail, NodeView};
 use crate::clock::{ago, utc};
-use crate::store::LogRow;
 use askama::Template;
-use skerry_model::{Level, UnixMillis};
+use skerry_model::{NodeId, UnixMillis};
 use std::collections::BTreeMap;
 
 /// The list of nodes.
@@ -84,8 +83,43 @@ struct LogLine {
     line: String,
 }
 
+impl LogLine {
+    fn new(record: LogView) -> Self {
+        // Where it is from: the container, the file, or whatever names it.
+        let named = ["container", "source", "path", "filename"].map(|name| record.labels.get(name));
+        Self {
+            at: utc(UnixMillis(record.at_ms)),
+            level: record.level,
+            source: named.into_iter().flatten().next().cloned().unwrap_or_default(),
+            line: record.line,
+        }
+    }
+}
+
+/// A search in a node's logs.
+#[derive(Template)]
+#[template(path = "logs.html")]
+pub(super) struct LogsPage {
+    node: String,
+    query: String,
+    lines: Vec<LogLine>,
+    more: bool,
+    problem: String,
+}
+
+impl LogsPage {
+    pub(super) fn new(node: &NodeId, query: String, records: Vec<LogView>, more: bool) -> Self {
+        let lines = records.into_iter().rev().map(LogLine::new).collect();
+        Self { node: node.to_string(), query, lines, more, problem: String::new() }
+    }
+
+    pub(super) fn refused(node: &NodeId, query: String, problem: &str) -> Self {
+        Self { node: node.to_string(), query, lines: Vec::new(), more: false, problem: problem.to_owned() }
+    }
+}
+
 impl NodePage {
-    pub(super) fn new(detail: NodeDetail, rows: Vec<LogRow>, now: UnixMillis) -> Self {
+    pub(super) fn new(detail: NodeDetail, rows: Vec<LogView>, now: UnixMillis) -> Self {
         let facts = facts(&detail, now);
         let mut groups: BTreeMap<String, Vec<(String, String)>> = BTreeMap::new();
         for newest in &detail.newest {
@@ -96,18 +130,12 @@ impl NodePage {
         }
         let events = detail.events.iter();
         let events = events.map(|e| (utc(UnixMillis(e.at_ms)), e.kind.clone(), e.text.clone())).collect();
-        let line = |row: LogRow| LogLine {
-            at: utc(row.record.at),
-            level: if row.record.level == Level::Unknown { "" } else { row.record.level.as_str() }.into(),
-            source: source(&row),
-            line: String::from_utf8_lossy(&row.record.line).into_owned(),
-        };
         Self {
             node: NodeLine::new(detail.node, now),
             facts,
             groups: groups.into_iter().collect(),
             events,
-            lines: rows.into_iter().rev().map(line).collect(),
+            lines: rows.into_iter().rev().map(LogLine::new).collect(),
             at: utc(now),
         }
     }
@@ -146,13 +174,6 @@ fn facts(detail: &NodeDetail, now: UnixMillis) -> Vec<(&'static str, String)> {
 #[expect(clippy::cast_precision_loss, reason = "shown to a tenth of a MiB")]
 fn mib(bytes: u64) -> String {
     format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
-}
-
-/// Where a line is from: the container, the file, or whatever names it.
-fn source(row: &LogRow) -> String {
-    let labels = &row.record.labels;
-    let named = ["container", "source", "path", "filename"].map(|name| labels.value(name));
-    named.into_iter().find(|value| !value.is_empty()).unwrap_or_default().to_owned()
 }
 
 fn state(view: &NodeView) -> String {

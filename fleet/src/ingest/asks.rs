@@ -192,6 +192,14 @@ impl Asks {
 }
 
 impl Ticket {
+    /// Asks again under the same number, which prolongs a question that has a time limit.
+    ///
+    /// # Errors
+    /// [`AskError::Unsent`]; the question stays open.
+    pub async fn prolong(&self, kind: AskKind) -> Result<(), AskError> {
+        self.send(kind).await
+    }
+
     async fn send(&self, kind: AskKind) -> Result<(), AskError> {
         let sent = self.asks.send(&self.node, self.id, kind).await;
         sent.map_err(|source| AskError::Unsent { node: self.node.clone(), source })
@@ -209,7 +217,7 @@ impl AskHandle {
     /// # Errors
     /// [`AskError::Unsent`]; the question stays open.
     pub async fn prolong(&self) -> Result<(), AskError> {
-        self.ticket.send(self.kind.clone()).await
+        self.ticket.prolong(self.kind.clone()).await
     }
 }
 
@@ -247,7 +255,7 @@ mod tests {
     async fn answers_reach_whoever_asked_and_nobody_else() {
         let (sender, mut sent) = mpsc::channel(8);
         let asks = Asks::new(Downlink::to_channel(sender), UnixMillis(5));
-        let kind = AskKind::FollowLogs { for_secs: 60 };
+        let kind = AskKind::follow(60);
         let mut handle = asks.ask(&node("a"), kind.clone()).await.unwrap();
         let ask = asked(sent.recv().await.unwrap());
         assert_eq!(ask.kind, kind);
@@ -266,7 +274,7 @@ mod tests {
     async fn a_slow_reader_is_told_what_was_left_out() {
         let (sender, mut sent) = mpsc::channel(8);
         let asks = Asks::new(Downlink::to_channel(sender), UnixMillis(5));
-        let mut handle = asks.ask(&node("a"), AskKind::FollowLogs { for_secs: 60 }).await.unwrap();
+        let mut handle = asks.ask(&node("a"), AskKind::follow(60)).await.unwrap();
         let id = asked(sent.recv().await.unwrap()).id;
         for _ in 0..PARTS_MAX + 3 {
             asks.deliver(&node("a"), lines(id, 2)).await;
@@ -288,7 +296,7 @@ mod tests {
         let budget = Budget::new(piece.bytes() + 100);
         let mut tickets = Vec::new();
         for name in ["a", "b"] {
-            let kind = AskKind::FollowLogs { for_secs: 1 };
+            let kind = AskKind::follow(1);
             tickets.push(asks.ask_for(&node(name), kind, parts.clone(), budget.clone()).await.unwrap());
         }
         let ids = [asked(sent.recv().await.unwrap()).id, asked(sent.recv().await.unwrap()).id];
@@ -310,7 +318,7 @@ mod tests {
     async fn what_nobody_waits_for_is_stopped_and_the_open_ones_are_bounded() {
         let (sender, mut sent) = mpsc::channel(2 * OPEN_MAX);
         let asks = Asks::new(Downlink::to_channel(sender), UnixMillis(5));
-        let kind = AskKind::FollowLogs { for_secs: 60 };
+        let kind = AskKind::follow(60);
         let mut handles = Vec::new();
         for _ in 0..OPEN_MAX {
             handles.push(asks.ask(&node("a"), kind.clone()).await.unwrap());

@@ -234,7 +234,7 @@ async fn connections_reports_and_wills_show() {
 #[tokio::test]
 async fn answers_go_to_whoever_asked() {
     let mut fleet = Fleet::new();
-    let mut handle = fleet.asks.ask(&node("a"), AskKind::FollowLogs { for_secs: 9 }).await.unwrap();
+    let mut handle = fleet.asks.ask(&node("a"), AskKind::follow(9)).await.unwrap();
     let ask: Ask = codec::decode(&fleet.next().await.payload, 4096).unwrap();
     fleet.publish("a", UpLeaf::Answer, codec::encode(&Answer { id: ask.id, part: AnswerPart::End })).await;
     assert_eq!(handle.next().await, Some(AnswerPart::End));

@@ -11,6 +11,7 @@ use super::logs::{self, LogQuery, LogRows};
 use super::outgoing::{self, Change, Window, WindowMax};
 use super::retention::{Retained, Tidied};
 use super::schema;
+use super::search::LogSource;
 use super::seen::{self, SeenNode};
 use super::senders::{self, SenderState};
 use super::series::{self, Select, Selected};
@@ -31,6 +32,8 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 const QUEUE_MAX: usize = 1024;
 /// Queries that run at the same time; further ones wait.
 const READERS_MAX: usize = 4;
+/// Searches of logs among them: they may take long, and everything else goes on beside them.
+const SEARCHES_MAX: usize = 2;
 
 /// The data of the fleet; cheap to clone.
 #[derive(Clone)]
@@ -59,6 +62,7 @@ struct Readers {
     path: PathBuf,
     idle: Mutex<Vec<Connection>>,
     permits: Arc<Semaphore>,
+    searches: Arc<Semaphore>,
 }
 
 /// Opens the data file, creating it where there is none, and starts its writer thread.
@@ -76,8 +80,12 @@ pub fn open(path: &Path, config: Config) -> Result<(Store, WriterHandle), OpenEr
         .name("fleet-data".into())
         .spawn(move || writer.run())
         .map_err(|source| OpenError::Thread { source })?;
-    let readers =
-        Readers { path: path.to_owned(), idle: Mutex::new(Vec::new()), permits: Arc::new(Semaphore::new(READERS_MAX)) };
+    let readers = Readers {
+        path: path.to_owned(),
+        idle: Mutex::new(Vec::new()),
+        permits: Arc::new(Semaphore::new(READERS_MAX)),
+        searches: Arc::new(Semaphore::new(SEARCHES_MAX)),
+    };
     let store = Store { commands, readers: Arc::new(readers), stats, arrivals: arrived, compaction: Arc::default() };
     Ok((store, WriterHandle(thread)))
 }
@@ -342,6 +350,24 @@ impl Store {
     /// [`ReadError`].
     pub async fn logs(&self, query: LogQuery) -> Result<LogRows, ReadError> {
         self.read(move |connection| logs::logs(connection, &query)).await
+    }
+
+    /// Lets `work` query the logs of all nodes. `signed` says what the admins signed for a node.
+    ///
+    /// # Errors
+    /// [`ReadError`], where `work` cannot even begin.
+    pub async fn search<T: Send + 'static>(
+        &self,
+        signed: impl Fn(&NodeId) -> Labels + Send + 'static,
+        work: impl FnOnce(&LogSource<'_>) -> T + Send + 'static,
+    ) -> Result<T, ReadError> {
+        let turn = self.readers.searches.clone().acquire_owned().await.map_err(|_| ReadError::Aborted)?;
+        let search = move |connection: &Connection| {
+            // Whoever asked may go away; the turn lasts until the work is done all the same.
+            let _turn = turn;
+            LogSource::new(connection, signed).map(|source| work(&source))
+        };
+        self.read(search).await
     }
 
     /// The newest `limit` events of a node, or of all nodes, newest first.

@@ -4,7 +4,11 @@ use super::*;
 use crate::intake::core::{Outcome, Verdict};
 use crate::intake::fixture::{self, at, node};
 use proptest::prelude::*;
-use skerry_model::{Epoch, LossEntry, LossReason, Sample, Seq, SeriesId, Span, StreamKind, TimeRange, UnixMillis};
+use skerry_logql::{Selection, Source};
+use skerry_model::{
+    Epoch, Labels, LossEntry, LossReason, NodeId, RecordRef, Sample, Seq, SeriesId, Span, StreamKind, TimeRange,
+    UnixMillis,
+};
 use skerry_promapi::with_node;
 use skerry_wire::{Batch, ConfigState, Event, EventKind};
 use std::os::unix::fs::PermissionsExt;
@@ -226,7 +230,7 @@ async fn a_clock_once_in_the_future_hides_no_newer_values() {
 
 #[tokio::test]
 async fn a_nodes_own_node_label_is_moved() {
-    let labels = skerry_model::Labels::new([("__name__", "up"), ("node", "x")]).unwrap();
+    let labels = Labels::new([("__name__", "up"), ("node", "x")]).unwrap();
     let shown = with_node(&labels, &node("a"));
     assert_eq!((shown.value("node"), shown.value("exported_node")), ("a", "x"));
 }
@@ -284,6 +288,65 @@ async fn lines_are_chosen_by_content_labels_and_time() {
     assert_eq!(texts(&limited), ["line 5 part 1 end", "line 5 part 2 end"]);
     assert!(limited.more);
     assert!(fleet.store.logs(lines("b")).await.unwrap().rows.is_empty());
+}
+
+/// Blocks that a search of all nodes reads, and the lines in them by node.
+async fn searched(store: &Store, matchers: Vec<Matcher>, range: TimeRange) -> (usize, Vec<(String, String)>) {
+    let signed = |name: &NodeId| match name.as_str() {
+        "a" => Labels::new([("site", "berlin")]).unwrap(),
+        _ => Labels::default(),
+    };
+    let work = move |source: &LogSource<'_>| {
+        let selection = Selection { matchers, range, needles: Vec::new() };
+        let blocks = source.blocks(&selection).unwrap();
+        let mut lines = Vec::new();
+        for block in &blocks {
+            let each = &mut |labels: &Labels, record: RecordRef<'_>| {
+                lines.push((labels.value("node").to_owned(), String::from_utf8(record.line.to_vec()).unwrap()));
+                std::ops::ControlFlow::Continue(())
+            };
+            source.read(*block, &selection, each).unwrap();
+        }
+        let streams = source.streams(&selection.matchers, range).unwrap();
+        assert_eq!(streams.is_empty(), lines.is_empty(), "{streams:?}");
+        assert!(streams.iter().all(|stream| !stream.value("node").is_empty()));
+        (blocks.len(), lines)
+    };
+    store.search(signed, work).await.unwrap()
+}
+
+#[tokio::test]
+async fn logs_of_all_nodes_are_one_source_and_nodes_are_ruled_out_first() {
+    let fleet = Fleet::new();
+    for (name, n) in [("a", 1), ("b", 1), ("a", 2), ("b", 3)] {
+        fleet.take(name, StreamKind::Logs, fixture::logs(1, n)).await;
+    }
+    let always = TimeRange { from: UnixMillis(i64::MIN), to: UnixMillis(i64::MAX) };
+    let (blocks, lines) = searched(&fleet.store, vec![], always).await;
+    assert_eq!((blocks, lines.len()), (4, 12));
+    let newest_first = ["b 3", "a 2", "b 1", "a 1"];
+    let met = lines.chunks(3).map(|block| format!("{} {}", block[0].0, block[0].1.split(' ').nth(1).unwrap()));
+    assert_eq!(
+        met.collect::<Vec<_>>(),
+        newest_first,
+        "of blocks with the same times, the one that came in later first"
+    );
+    let one = |label: &str, value: &str| vec![Matcher::equal(label, value)];
+    for (matchers, expected) in [
+        // A stream of a node without that label may have it itself, which its directory tells.
+        (one("site", "berlin"), (4, 6)),
+        (one("node", "b"), (2, 6)),
+        (one("site", ""), (2, 6)),
+        (one("site", "munich"), (2, 0)),
+        (one("node", "c"), (0, 0)),
+        (one("level", "error"), (4, 4)),
+    ] {
+        let shown = format!("{matchers:?}");
+        let (blocks, lines) = searched(&fleet.store, matchers, always).await;
+        assert_eq!((blocks, lines.len()), expected, "{shown}");
+    }
+    let (blocks, lines) = searched(&fleet.store, vec![], TimeRange { from: at(2), to: at(2) }).await;
+    assert!(blocks == 1 && lines.iter().all(|(name, _)| name == "a") && !lines.is_empty(), "{lines:?}");
 }
 
 #[tokio::test]

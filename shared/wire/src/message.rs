@@ -1,7 +1,9 @@
 //! Message types. Field names on the wire are short because every batch repeats them.
 
 use serde::{Deserialize, Serialize};
-use skerry_model::{Epoch, LossEntry, LossReason, Seq, SeriesId, StreamKind, StreamName, TimeRange, UnixMillis};
+use skerry_model::{
+    Epoch, Labels, LossEntry, LossReason, Seq, SeriesId, StreamKind, StreamName, TimeRange, UnixMillis,
+};
 
 use crate::SeqSet;
 use crate::query::{Done, Packed, QueryAsk};
@@ -327,12 +329,26 @@ pub enum AskKind {
     FollowLogs {
         /// Seconds, at most 300.
         for_secs: u32,
+        /// LogQL that finds log records: lines that it leaves out are not sent. The others come as they are.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        query: Option<String>,
+        /// Labels that the admins signed for the node, which the query may ask for.
+        #[serde(default, skip_serializing_if = "Labels::is_empty")]
+        signed: Labels,
     },
     /// Answer from the node's own store: with [`AnswerPart::Result`] and [`AnswerPart::Done`], or with
     /// [`AnswerPart::Failed`].
     Query(QueryAsk),
     /// End what was asked under this id.
     Stop,
+}
+
+impl AskKind {
+    /// Every log line, for so many seconds.
+    #[must_use]
+    pub fn follow(for_secs: u32) -> Self {
+        Self::FollowLogs { for_secs, query: None, signed: Labels::default() }
+    }
 }
 
 /// The part of an [`Ask`] that every version understands: an agent that does not know the question can say so.
@@ -402,7 +418,7 @@ pub struct LiveLine {
     pub at: UnixMillis,
     /// Its labels as pairs.
     #[serde(rename = "l")]
-    pub labels: skerry_model::Labels,
+    pub labels: Labels,
     /// Its output.
     #[serde(rename = "o")]
     pub output: skerry_model::OutputStream,
@@ -411,8 +427,8 @@ pub struct LiveLine {
     pub level: skerry_model::Level,
     /// Its structured metadata.
     #[serde(rename = "f")]
-    pub fields: skerry_model::Labels,
-    /// The text; bytes that are not UTF-8 are replaced, and it is cut after 4 KiB.
+    pub fields: Labels,
+    /// The text; bytes that are not UTF-8 are replaced, and it is cut after [`crate::LIVE_LINE_BYTES_MAX`].
     #[serde(rename = "m")]
     pub line: String,
 }
