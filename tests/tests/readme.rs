@@ -87,7 +87,10 @@ fn the_first_fleet_runs_as_it_is_written() -> anyhow::Result<()> {
     };
     let files = blocks("yaml");
     let names: Vec<&str> = files.iter().map(|(name, _)| name.as_str()).collect();
-    assert_eq!(names, ["agent.yaml", "edge.yaml", "metrics.yaml", "pipeline.yaml", "remote-write.yaml", "forward.yaml"]);
+    assert_eq!(
+        names,
+        ["agent.yaml", "edge.yaml", "metrics.yaml", "pipeline.yaml", "remote-write.yaml", "forward.yaml"]
+    );
     for (name, text) in &files {
         std::fs::write(folder.path().join(name), fit(text))?;
     }

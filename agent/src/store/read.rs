@@ -7,7 +7,7 @@
 use super::blocks;
 use super::head::Row;
 use super::schema;
-use super::streams::{BlockMeta, Stream};
+use super::streams::Stream;
 use super::writer::Writer;
 use rusqlite::{Connection, OptionalExtension};
 use skerry_chunk::Unpacker;
@@ -73,11 +73,8 @@ fn blocks_within(streams: &[Stream], kind: StreamKind, range: TimeRange) -> Vec<
 impl Writer {
     /// What a question for samples needs of the writer.
     pub(super) fn series_snapshot(&self, query: &SeriesQuery) -> SeriesSnapshot {
-        let blocks = blocks_within(&self.streams, StreamKind::Metrics, query.range);
-        let mut blocks: Vec<i64> = blocks.map(|block| block.id).collect();
-        blocks.sort_unstable();
         SeriesSnapshot {
-            blocks,
+            blocks: blocks_within(&self.streams, StreamKind::Metrics, query.range),
             rows: self.head.rows().filter(|row| within(query.range, row.at)).cloned().collect(),
             unsaved: self.series.unsaved().map(|(id, labels)| (id, labels.clone())).collect(),
         }

@@ -11,7 +11,7 @@ use super::super::logbuf::STEADY_LEVEL;
 use super::super::streams::BlockMeta;
 use super::super::writer::{Now, Writer};
 use super::{Lane, Tag};
-use skerry_chunk::LogBuilder;
+use skerry_chunk::{LogBuilder, LogReader};
 use skerry_model::{LogRecord, TimeRange};
 
 /// Bytes of blocks that move in one transaction; one block moves in any case.
@@ -85,7 +85,7 @@ fn divide(block: &BlockMeta, body: Vec<u8>, range: TimeRange) -> Option<(Option<
         let whole = Body { bytes: body, records: block.records, range: block.range, high: lane.column() };
         return Some((Some(whole), None));
     }
-    let records = blocks::read_logs(&body, |_| true).ok()?;
+    let records = LogReader::open(&body, &blocks::LIMITS).and_then(|reader| reader.records()).ok()?;
     let (inside, outside): (Vec<LogRecord>, Vec<LogRecord>) =
         records.into_iter().partition(|record| range.from <= record.at && record.at <= range.to);
     let encode = |records: Vec<LogRecord>, high| {

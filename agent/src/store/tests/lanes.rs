@@ -1,9 +1,10 @@
 //! Ship policies and budgets of log records, through crashes, in a full store, and with clocks that jump.
 
-use super::super::read;
+use super::super::search::LogSource;
 use super::full::noise;
 use super::*;
 use proptest::prelude::*;
+use skerry_logql::{Selection, Source};
 use std::collections::BTreeSet;
 
 const ALL_TIME: TimeRange = TimeRange { from: UnixMillis(i64::MIN), to: UnixMillis(i64::MAX) };
@@ -45,12 +46,23 @@ impl Rig {
         self.w().tick(now);
     }
 
-    /// What a search on the node finds.
+    /// What a search on the node finds: the newest so many, oldest first.
     fn found(&mut self, range: TimeRange, records_max: usize) -> Vec<String> {
-        let query = LogQuery { matchers: Vec::new(), range, records_max };
-        let snapshot = self.w().log_snapshot(&query);
-        let found = read::logs(&self.path(), snapshot, &query).unwrap();
-        found.into_iter().map(|record| String::from_utf8(record.line).unwrap()).collect()
+        let snapshot = self.w().log_snapshot();
+        let source = LogSource::new(vec![(self.path().into(), snapshot)]);
+        let selection = Selection { matchers: Vec::new(), range, needles: Vec::new() };
+        let mut found = Vec::new();
+        // The oldest block first, so that records of one moment stay in the order they came.
+        for block in source.blocks(&selection).unwrap().into_iter().rev() {
+            let mut each = |_: &Labels, record: RecordRef<'_>| {
+                found.push((record.at, String::from_utf8(record.line.to_vec()).unwrap()));
+                std::ops::ControlFlow::Continue(())
+            };
+            source.read(block, &selection, &mut each).unwrap();
+        }
+        found.sort_by_key(|(at, _)| *at);
+        let newest = found.len().saturating_sub(records_max);
+        found.into_iter().skip(newest).map(|(_, line)| line).collect()
     }
 
     fn local(&mut self) -> Vec<String> {
