@@ -138,8 +138,14 @@ impl<'a> Value<'a> {
 
 /// A line as text. What was copied is overwritten when it is no longer needed, since it may hold secrets that a later stage
 /// takes out of the line.
-#[derive(Debug)]
-struct Text<'a>(Cow<'a, str>);
+#[derive(Debug, Default)]
+pub(crate) struct Text<'a>(Cow<'a, str>);
+
+impl<'a> From<&'a str> for Text<'a> {
+    fn from(text: &'a str) -> Self {
+        Self(Cow::Borrowed(text))
+    }
+}
 
 impl std::ops::Deref for Text<'_> {
     type Target = str;
@@ -157,7 +163,7 @@ impl Drop for Text<'_> {
 }
 
 /// A line as text; copied only where it is no UTF-8, with U+FFFD for each wrong stretch.
-fn as_text(line: &[u8]) -> Text<'_> {
+pub(crate) fn as_text(line: &[u8]) -> Text<'_> {
     if let Ok(text) = std::str::from_utf8(line) {
         return Text(Cow::Borrowed(text));
     }

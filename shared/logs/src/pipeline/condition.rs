@@ -17,7 +17,6 @@ use crate::parse::compile;
 use regex::bytes::Regex;
 use serde_json::Value;
 use skerry_model::Level;
-use std::borrow::Cow;
 use std::cmp::Ordering;
 
 /// Deepest nesting of conditions.
@@ -119,17 +118,17 @@ impl Condition {
                 let comparable = *order == Ordering::Equal || found != Level::Unknown;
                 comparable && (found.cmp(level) == *order || *or_equal && found == *level)
             }
-            Self::Field(name, test) => test.holds(work.value(name)),
+            Self::Field(name, test) => test.holds(work.value(name).as_deref()),
             Self::Label(name, test) => {
                 let value = work.record.labels.value(name);
-                test.holds(Some(value).filter(|value| !value.is_empty()).map(Cow::Borrowed))
+                test.holds(Some(value).filter(|value| !value.is_empty()))
             }
         }
     }
 }
 
 impl Test {
-    fn holds(&self, value: Option<Cow<'_, str>>) -> bool {
+    fn holds(&self, value: Option<&str>) -> bool {
         let Some(value) = value else { return matches!(self, Self::Exists(false)) };
         match self {
             Self::Exists(wanted) => *wanted,

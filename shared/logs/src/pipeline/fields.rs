@@ -1,7 +1,6 @@
 //! The fields of the record that is at work: one text, and places in it, used again for each record.
 
 use crate::parse::Value;
-use zeroize::Zeroize;
 
 /// Most fields of one record, and most bytes of their names and values.
 pub(super) const FIELDS_MAX: usize = 256;
@@ -58,7 +57,7 @@ impl Fields {
     /// Makes room for the next record.
     pub(super) fn clear(&mut self) {
         if self.wipe {
-            self.text.zeroize();
+            wipe(&mut self.text);
         }
         self.text.clear();
         if self.text.capacity() > IDLE_BYTES_MAX {
@@ -114,7 +113,7 @@ impl Fields {
             let mut wider = String::with_capacity(needed.max(2 * self.text.capacity()).max(1024));
             wider.push_str(&self.text);
             if self.wipe {
-                self.text.zeroize();
+                wipe(&mut self.text);
             }
             self.text = wider;
         }
@@ -221,4 +220,15 @@ impl Fields {
             }
         }
     }
+}
+
+/// Overwrites a text and leaves it empty. Its length alone: `zeroize` goes through all memory that it could grow into, byte
+/// by byte, and this runs for each record.
+pub(super) fn wipe(text: &mut String) {
+    let mut bytes = std::mem::take(text).into_bytes();
+    bytes.fill(0);
+    // Or the writes would be left out, since nobody reads them.
+    std::hint::black_box(bytes.as_mut_slice());
+    bytes.clear();
+    *text = String::from_utf8(bytes).unwrap_or_default();
 }

@@ -126,7 +126,8 @@ impl Modify {
     }
 
     fn json(&self, work: &Work<'_>) -> Vec<u8> {
-        let mut line = vec![b'{'];
+        let mut line = buffer(work);
+        line.push(b'{');
         let prefix = self.nest.as_ref().map(|nest| nest.prefix.as_str());
         let nested = |field: &Field<'_>| prefix.is_some_and(|prefix| field.name.starts_with(prefix));
         let live = || work.fields.iter().filter(|field| field.mark != Mark::Gone);
@@ -148,6 +149,15 @@ impl Modify {
         line.extend_from_slice(if open { b"}}" } else { b"}" });
         line
     }
+}
+
+/// Memory for a line of all fields. Where secrets are taken out it never grows, which would leave them behind; an escape of
+/// JSON has at most six bytes.
+fn buffer(work: &Work<'_>) -> Vec<u8> {
+    let room = if work.wipe { 6 } else { 1 };
+    Vec::with_capacity(
+        work.fields.iter().map(|field| room * (field.name.len() + field.value.len()) + 8).sum::<usize>() + 64,
+    )
 }
 
 fn separate(line: &mut Vec<u8>) {
@@ -176,7 +186,7 @@ fn string(line: &mut Vec<u8>, text: &str) {
 }
 
 fn logfmt(work: &Work<'_>) -> Vec<u8> {
-    let mut line = Vec::new();
+    let mut line = buffer(work);
     for field in work.fields.iter().filter(|field| field.mark != Mark::Gone) {
         if !line.is_empty() {
             line.push(b' ');
@@ -196,7 +206,7 @@ fn logfmt(work: &Work<'_>) -> Vec<u8> {
 
 fn wipe(work: &Work<'_>, mut text: String) {
     if work.wipe {
-        zeroize::Zeroize::zeroize(&mut text);
+        super::fields::wipe(&mut text);
     }
 }
 

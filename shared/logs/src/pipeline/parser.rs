@@ -116,7 +116,7 @@ impl Parser {
         let good = match &self.from {
             None => self.format.parse(&work.record.line, &mut |name, value| work.fields.add(since, name, value)),
             Some(from) => {
-                let Some(text) = work.value(from).map(|text| zeroize::Zeroizing::new(text.into_owned())) else {
+                let Some(text) = work.value(from).map(|text| zeroize::Zeroizing::new(text.to_string())) else {
                     return self.failed(counts);
                 };
                 self.format.parse(text.as_bytes(), &mut |name, value| work.fields.add(since, name, value))
@@ -144,9 +144,8 @@ impl Parser {
     /// Makes of the fields what the config says.
     fn apply(&mut self, work: &mut Work<'_>, now: Now, counts: &mut Counts) {
         if let Some((name, reader)) = &self.time
-            && let Some(text) = work.value(name)
+            && let Some(found) = work.value(name).map(|text| reader.read(&text, now.wall))
         {
-            let found = reader.read(&text, now.wall);
             match found.filter(|at| *at >= EARLIEST && at.0 <= now.wall.0.saturating_add(AHEAD_MS_MAX)) {
                 Some(at) => {
                     work.record.at = at;
@@ -213,7 +212,7 @@ impl Parser {
         let added: Vec<(&str, String)> = self
             .labels
             .iter()
-            .filter_map(|(label, name)| Some((label.as_str(), work.value(name)?.into_owned())))
+            .filter_map(|(label, name)| Some((label.as_str(), work.value(name)?.to_string())))
             .filter(|(_, value)| !value.is_empty())
             .collect();
         if added.is_empty() {

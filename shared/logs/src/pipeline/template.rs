@@ -51,7 +51,12 @@ impl Template {
 
     /// The text for a record.
     pub(super) fn fill(&self, work: &Work<'_>) -> String {
-        let mut made = String::new();
+        let text = |part: &Part| match part {
+            Part::Text(text) => text.len(),
+            Part::Field(name) => work.value(name).map_or(0, |value| value.len()),
+        };
+        // At once, since a text that grows leaves its old memory behind with what may be a secret.
+        let mut made = String::with_capacity(self.0.iter().map(text).sum());
         for part in &self.0 {
             match part {
                 Part::Text(text) => made.push_str(text),

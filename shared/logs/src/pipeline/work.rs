@@ -2,9 +2,8 @@
 
 use super::fields::{Field, Fields, Mark};
 use super::reader::{Faults, Reader};
-use crate::parse::field_name;
+use crate::parse::{Text, as_text, field_name};
 use skerry_model::{LABEL_BYTES_MAX, LABELS_MAX, Labels, LogRecord, OutputStream};
-use std::borrow::Cow;
 use zeroize::Zeroize;
 
 /// A field's name in a config: `http.status` is the parsed field `http_status`.
@@ -48,23 +47,23 @@ pub(super) struct Work<'a> {
 impl Work<'_> {
     /// The value of a field: parsed or set, else the record's own, else the label of that name; `level`, `stream` and
     /// `line` are the record's where no field has that name.
-    pub(super) fn value(&self, name: &FieldName) -> Option<Cow<'_, str>> {
+    pub(super) fn value(&self, name: &FieldName) -> Option<Text<'_>> {
         match self.fields.find(&name.clean) {
             Some(Field { mark: Mark::Gone, .. }) => return None,
-            Some(field) => return Some(Cow::Borrowed(field.value)),
+            Some(field) => return Some(field.value.into()),
             None => {}
         }
         for set in [&self.record.fields, &self.record.labels] {
             let value = set.value(&name.raw);
             if !value.is_empty() {
-                return Some(Cow::Borrowed(value));
+                return Some(value.into());
             }
         }
         match (name.raw.as_str(), self.record.output) {
-            ("level", _) => Some(Cow::Borrowed(self.record.level.as_str())),
-            ("line", _) => Some(String::from_utf8_lossy(&self.record.line)),
-            ("stream", OutputStream::Stdout) => Some(Cow::Borrowed("stdout")),
-            ("stream", OutputStream::Stderr) => Some(Cow::Borrowed("stderr")),
+            ("level", _) => Some(self.record.level.as_str().into()),
+            ("line", _) => Some(as_text(&self.record.line)),
+            ("stream", OutputStream::Stdout) => Some("stdout".into()),
+            ("stream", OutputStream::Stderr) => Some("stderr".into()),
             _ => None,
         }
     }
@@ -85,7 +84,8 @@ impl Work<'_> {
     /// Stores the fields that are kept as the record's own. False where some found no room.
     pub(super) fn finish(&mut self) -> bool {
         let mut kept = self.fields.iter().filter(|field| field.mark != Mark::Seen).peekable();
-        if kept.peek().is_none() {
+        let told = self.fields.iter().any(|field| field.mark == Mark::Kept);
+        if !told && (self.record.fields.is_empty() || kept.peek().is_none()) {
             return !self.fields.full;
         }
         let (mut pairs, mut bytes, mut whole) = (Vec::new(), 0, !self.fields.full);

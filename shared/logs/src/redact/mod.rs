@@ -137,13 +137,7 @@ impl Redact {
             };
             match &rule.finder {
                 Finder::Kind(kind) => kind.find(text, &mut found),
-                Finder::Pattern(regex) if regex.captures_len() == 1 => {
-                    regex.find_iter(text).for_each(|hit| found((hit.start(), hit.end())));
-                }
-                Finder::Pattern(regex) => {
-                    let groups = regex.captures_iter(text).filter_map(|hit| hit.get(1));
-                    groups.for_each(|group| found((group.start(), group.end())));
-                }
+                Finder::Pattern(regex) => matches(regex, text, &mut found),
             }
         }
         if self.found.is_empty() {
@@ -265,6 +259,34 @@ impl Rule {
             }
         }
     }
+}
+
+/// Most matches of one expression in one text.
+const MATCHES_MAX: usize = 1000;
+
+/// Tells all matches of an own expression. One match takes linear time, but each may look at all the text that is left, so
+/// that their number has a bound: beyond it the rest of the text counts as one secret.
+fn matches(regex: &Regex, text: &[u8], found: &mut dyn FnMut(Stretch)) {
+    let mut at = 0;
+    for _ in 0..MATCHES_MAX {
+        let hit = if regex.captures_len() == 1 {
+            regex.find_at(text, at).map(|hit| (hit.end(), Some((hit.start(), hit.end()))))
+        } else {
+            regex
+                .captures_at(text, at)
+                .and_then(|hit| Some((hit.get(0)?.end(), hit.get(1).map(|group| (group.start(), group.end())))))
+        };
+        let Some((end, stretch)) = hit else { return };
+        if let Some(stretch) = stretch {
+            found(stretch);
+        }
+        // A match may be empty at some places, though not in the empty text.
+        at = end.max(at + 1);
+        if at > text.len() {
+            return;
+        }
+    }
+    found((at, text.len()));
 }
 
 /// `email`, `all`, or `{email: hash}`.

@@ -187,6 +187,12 @@ fn actions_and_own_patterns() {
     assert!(parts[0].starts_with("[email:") && parts[0].len() == 24, "{made}");
     let other = key.replace("00", "ff");
     assert_ne!(shown(&mut redact(&format!("{{detect: email, action: hash, {other}}}")), "a@b.de"), parts[0]);
+    // An expression that would look at all the rest of the line for each of its matches.
+    let mut slow = redact("{patterns: ['.*[^A-Z]|[A-Z]']}");
+    let (made, count) = slow.text(&vec![b'A'; 100_000]).unwrap();
+    assert!(count <= 1001 && !made.contains(&b'A'), "{count}");
+    let mut edges = redact(r"{patterns: ['\b']}");
+    assert_eq!(edges.text(b"a b"), None, "nothing is taken out where a match is empty");
     // What several find is one finding, named by the first and longest.
     let mut all = redact("{detect: all, patterns: ['[a-z]+@']}");
     assert_eq!(all.text(b"x a@10.de y").unwrap(), (b"x [email] y".to_vec(), 1));
