@@ -122,15 +122,15 @@ impl Fields {
 
     /// Adds a field that a parser tells, from slot `since` on; the first of a name wins.
     pub(super) fn add(&mut self, since: usize, name: &str, value: Value<'_>) {
+        if self.slots.len() == FIELDS_MAX {
+            self.full = true;
+            return;
+        }
         let known = self.slots.get(since..).unwrap_or_default();
         if known.iter().any(|slot| self.part(slot.name) == name) {
             return;
         }
         let text = value.text_len_max();
-        if self.slots.len() == FIELDS_MAX {
-            self.full = true;
-            return;
-        }
         if !self.has_room(name.len() + text) {
             return;
         }
