@@ -119,10 +119,7 @@ impl Condition {
                 comparable && (found.cmp(level) == *order || *or_equal && found == *level)
             }
             Self::Field(name, test) => test.holds(work.value(name).as_deref()),
-            Self::Label(name, test) => {
-                let value = work.record.labels.value(name);
-                test.holds(Some(value).filter(|value| !value.is_empty()))
-            }
+            Self::Label(name, test) => test.holds(work.label(name)),
         }
     }
 }

@@ -55,9 +55,17 @@ use work::Work;
 pub struct Stages(pub Vec<Stage>);
 
 /// One stage: a mapping with one key, the kind, above its settings. Checked by [`Pipeline::new`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Stage(pub serde_json::Value);
+
+/// Its kind alone, since settings may be secret, as the key of `redact`.
+impl std::fmt::Debug for Stage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let kinds = self.0.as_object().into_iter().flat_map(|stage| stage.keys());
+        f.debug_list().entries(kinds).finish()
+    }
+}
 
 /// The two times of one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

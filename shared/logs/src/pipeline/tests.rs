@@ -200,6 +200,8 @@ fn conditions() {
         ("{label: source, equals: app}", true),
         ("{label: path, exists: true}", false),
         ("{field: source, equals: app}", true),
+        ("{label: level, equals: error}", true),
+        ("{label: stream, exists: true}", false),
         ("{line: '\"took\":1\\d'}", true),
         ("{level: error}", true),
         ("{level: '>=warn'}", true),

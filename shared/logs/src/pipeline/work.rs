@@ -53,17 +53,25 @@ impl Work<'_> {
             Some(field) => return Some(field.value.into()),
             None => {}
         }
-        for set in [&self.record.fields, &self.record.labels] {
-            let value = set.value(&name.raw);
-            if !value.is_empty() {
-                return Some(value.into());
-            }
+        let own = self.record.fields.value(&name.raw);
+        if !own.is_empty() {
+            return Some(own.into());
         }
-        match (name.raw.as_str(), self.record.output) {
-            ("level", _) => Some(self.record.level.as_str().into()),
-            ("line", _) => Some(as_text(&self.record.line)),
-            ("stream", OutputStream::Stdout) => Some("stdout".into()),
-            ("stream", OutputStream::Stderr) => Some("stderr".into()),
+        match self.label(&name.raw) {
+            Some(value) => Some(value.into()),
+            None if name.raw == "line" => Some(as_text(&self.record.line)),
+            None => None,
+        }
+    }
+
+    /// The value of a label, with those that the record is queried by: `stream` and `level`.
+    pub(super) fn label(&self, name: &str) -> Option<&str> {
+        let value = self.record.labels.value(name);
+        match (name, self.record.output) {
+            _ if !value.is_empty() => Some(value),
+            ("level", _) => Some(self.record.level.as_str()),
+            ("stream", OutputStream::Stdout) => Some("stdout"),
+            ("stream", OutputStream::Stderr) => Some("stderr"),
             _ => None,
         }
     }

@@ -117,5 +117,7 @@ fn configs_read_back() {
     let stages = stages("[{parser: {format: json, time: {field: t}}}, {drop: {field: a, equals: [1, b]}}]");
     let text = serde_json::to_string(&stages).unwrap();
     assert_eq!(serde_json::from_str::<Stages>(&text).unwrap(), stages);
+    let secret = super::stages("[{redact: {detect: all, action: hash, key: '000102030405060708090a0b0c0d0e0f'}}]");
+    assert_eq!(format!("{secret:?}"), "Stages([[\"redact\"]])");
     assert_eq!(skerry_yaml::read::<Stages>("[]").unwrap().value, Stages::default());
 }
