@@ -11,6 +11,7 @@ use super::{Stage, Step};
 use crate::redact::Redact;
 use crate::time::ReadZone;
 use serde_json::Value;
+use std::collections::BTreeSet;
 
 /// Most stages of one pipeline, those below `if` counted too.
 const STAGES_MAX: usize = 256;
@@ -24,6 +25,8 @@ pub(super) struct Builder<'a> {
     pub(super) faults: Faults,
     /// Stages so far.
     pub(super) count: usize,
+    /// Names of metrics so far.
+    pub(super) metrics: BTreeSet<String>,
 }
 
 impl Builder<'_> {
@@ -56,7 +59,15 @@ impl Builder<'_> {
             "dedup" => Dedup::read(inner, &below, faults).map(|dedup| Step::Dedup(Box::new(dedup))),
             "modify" => Modify::read(inner, &below, faults).map(|modify| Step::Modify(Box::new(modify))),
             "redact" => Redact::read(inner, &below, faults).map(|redact| Step::Redact(Box::new(redact))),
-            "to_metric" => ToMetric::read(inner, &below, faults).map(|metric| Step::ToMetric(Box::new(metric))),
+            "to_metric" => {
+                let metric = ToMetric::read(inner, &below, faults)?;
+                // Two stages would each tell a value for the same series.
+                if !self.metrics.insert(metric.name().to_owned()) {
+                    let problem = "stands in another stage too: one stage for each metric is expected";
+                    faults.push((format!("{below}.name"), problem.to_owned()));
+                }
+                Some(Step::ToMetric(Box::new(metric)))
+            }
             _ => {
                 faults.push((below, format!("is no stage: {KINDS} is expected")));
                 None

@@ -79,6 +79,11 @@ impl ToMetric {
         Some(Self { meta, value, labels, buckets, series_max, series: HashMap::new(), key: String::new() })
     }
 
+    /// The metric's name.
+    pub(super) fn name(&self) -> &str {
+        &self.meta.name
+    }
+
     /// Takes in what a record says.
     pub(super) fn take(&mut self, work: &Work<'_>) -> Taken {
         let number = match &self.value {

@@ -47,6 +47,7 @@ use modify::Modify;
 use parser::{Parsed, Parser};
 use serde::{Deserialize, Serialize};
 use skerry_model::{LogRecord, LossEntry, LossReason, Mono, Observation, StreamKind, TimeRange, UnixMillis};
+use std::collections::BTreeSet;
 use work::Work;
 
 /// The stages of one source, as they stand in the config: a list.
@@ -147,7 +148,7 @@ impl Pipeline {
     /// # Errors
     /// As [`new`](Self::new). A key of the second list has `[1]` in front, and so on.
     pub fn with_zones(lists: &[&Stages], zones: ReadZone<'_>) -> Result<Self, Vec<(String, String)>> {
-        let mut builder = Builder { zones, faults: Vec::new(), count: 0 };
+        let mut builder = Builder { zones, faults: Vec::new(), count: 0, metrics: BTreeSet::new() };
         let mut steps = Vec::new();
         for (at, list) in lists.iter().enumerate() {
             let prefix = if at == 0 { String::new() } else { format!("[{at}]") };

@@ -33,6 +33,8 @@ fn every_fault_is_told_with_its_key() {
   keep: {level: info}
 - 7
 - parser: {format: json, labels: [__name__]}
+- to_metric: {type: counter, name: a}
+- to_metric: {type: counter, name: a}
 ";
     let faults = Pipeline::new(&[&stages(yaml)]).unwrap_err();
     let keys: Vec<&str> = faults.iter().map(|(key, _)| key.as_str()).collect();
@@ -82,6 +84,7 @@ fn every_fault_is_told_with_its_key() {
             "[23]",
             "[24]",
             "[25].parser.labels",
+            "[27].to_metric.name",
         ],
         "{faults:#?}"
     );
