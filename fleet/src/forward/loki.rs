@@ -99,6 +99,10 @@ impl Options {
         let mut pairs: BTreeMap<String, &str> =
             labels.iter().filter(|(name, _)| self.names_stream(name)).map(|(n, v)| (label_name(n), v)).collect();
         pairs.extend(self.external.iter().map(|(name, value)| (name.clone(), value.as_str())));
+        if pairs.is_empty() {
+            // Loki refuses streams without labels, and they would be gone for good.
+            pairs.insert("node".into(), labels.value("node"));
+        }
         let pairs: Vec<String> = pairs.into_iter().map(|(name, value)| format!("{name}={}", quoted(value))).collect();
         format!("{{{}}}", pairs.join(", "))
     }
@@ -206,6 +210,8 @@ mod tests {
         let bare = Options { metadata: false, ..options };
         assert_eq!(fields(&bare.entry(&record)).len(), 2);
         assert_eq!(label_name("9k8s.io/ä"), "_k8s_io__");
+        let other = Options { labels: vec!["absent".into()], ..Options::default() };
+        assert_eq!(other.stream(&record.labels), r#"{node="pi"}"#);
     }
 
     #[test]

@@ -310,6 +310,50 @@ mod tests {
         assert!(matches!(sender.send(&[&two]).await.0, Fate::Retry { .. }));
     }
 
+    /// A receiver with a certificate for `logs.example`, and the file of the CA that is to be trusted.
+    fn tls_receiver(folder: &std::path::Path) -> (tokio_rustls::TlsAcceptor, std::path::PathBuf) {
+        use rustls::pki_types::{PrivateKeyDer, pem::PemObject};
+        let made = rcgen::generate_simple_self_signed(["logs.example".to_owned()]).unwrap();
+        let path = folder.join("ca.pem");
+        std::fs::write(&path, made.cert.pem()).unwrap();
+        let key = PrivateKeyDer::from_pem_slice(made.signing_key.serialize_pem().as_bytes()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![made.cert.der().clone()], key)
+            .unwrap();
+        (tokio_rustls::TlsAcceptor::from(Arc::new(config)), path)
+    }
+
+    #[tokio::test]
+    async fn messages_go_over_tls_to_the_right_receiver_alone() {
+        use crate::outgoing::endpoint::TlsFile;
+        let folder = tempfile::tempdir().unwrap();
+        let (acceptor, ca) = tls_receiver(folder.path());
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let record = entry(0, b"secret");
+        for (name, is_right) in [("logs.example", true), ("other.example", false)] {
+            let files = TlsFile { ca_file: Some(ca.clone()), ..TlsFile::default() };
+            let tls = crate::outgoing::tls::config(&files).unwrap();
+            let server_name = Some(name.to_owned());
+            let options = Options { transport: Transport::Tls, port, server_name, ..options() };
+            let mut sender = SyslogSender::new(options, Some(Arc::new(tls)));
+            let receive = async {
+                let (stream, _) = listener.accept().await.unwrap();
+                let mut found = Vec::new();
+                if let Ok(mut stream) = acceptor.accept(stream).await {
+                    while !found.ends_with(b"secret") && stream.read_buf(&mut found).await.is_ok_and(|read| read > 0) {}
+                }
+                found
+            };
+            let ((fate, _), found) = tokio::join!(async { sender.send(&[&record]).await }, receive);
+            assert_eq!((fate == Fate::Taken, found.ends_with(b" secret")), (is_right, is_right), "{name}: {fate:?}");
+        }
+    }
+
     #[tokio::test]
     async fn a_line_too_long_for_a_datagram_is_refused() {
         let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
