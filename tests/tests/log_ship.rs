@@ -67,6 +67,20 @@ fn stored(node: &Node, name: &str) -> anyhow::Result<Vec<String>> {
     })
 }
 
+/// Lines by their numbers. What was read in one millisecond stands by place first (shipped or kept), and within a place in
+/// its order: that is checked.
+fn in_order(lines: Vec<String>) -> anyhow::Result<Vec<String>> {
+    let number = |line: &String| line.rsplit(' ').next().and_then(|n| n.parse::<usize>().ok()).context("a number");
+    for level in ["ERROR", "INFO"] {
+        let of_level = lines.iter().filter(|line| line.starts_with(level));
+        let numbers = of_level.map(number).collect::<anyhow::Result<Vec<usize>>>()?;
+        ensure!(numbers.is_sorted(), "lines of level {level} are out of order: {numbers:?}");
+    }
+    let mut numbered = lines.into_iter().map(|line| Ok((number(&line)?, line))).collect::<anyhow::Result<Vec<_>>>()?;
+    numbered.sort();
+    Ok(numbered.into_iter().map(|(_, line)| line).collect())
+}
+
 fn line(n: usize) -> String {
     let level = if n.is_multiple_of(5) { "ERROR" } else { "INFO" };
     format!("{level} line number {n}")
@@ -127,9 +141,9 @@ fn errors_alone_reach_the_centre_and_everything_is_on_the_node_through_kills() -
     })?;
     node.stop()?;
     let all: Vec<String> = (0..LINES).map(line).collect();
-    assert_eq!(stored(&node, "app")?, all, "all lines are on the node, each once");
+    assert_eq!(in_order(stored(&node, "app")?)?, all, "all lines are on the node, each once");
     let held: Vec<String> = (0..LINES + 10).map(line).collect();
-    assert_eq!(stored(&node, "held")?, held, "whether shipped or not");
+    assert_eq!(in_order(stored(&node, "held")?)?, held, "whether shipped or not");
     let mut shipped = arrived(&lab, "held")?;
     let count = shipped.len();
     shipped.sort();
