@@ -335,3 +335,25 @@ fn a_link_that_leads_nowhere_during_a_rotation_while_down_costs_nothing() {
     assert_eq!(rig.lines(), ["1", "2", "3", "4"]);
     assert!(rig.losses.is_empty());
 }
+
+#[test]
+fn a_copy_that_is_being_made_is_not_read_beside_its_original() {
+    let mut rig = Rig::new();
+    rig.append("a.log", "1\n");
+    rig.poll_after(250);
+    rig.copytruncate("a.log", "a.log.1");
+    rig.poll_after(250);
+    rig.rename("a.log.1", "a.log.2");
+    rig.append("a.log", "2\n3\n");
+    for copied in ["", "2\n", "3\n"] {
+        rig.append("a.log.1", copied);
+        rig.restart();
+        rig.poll_after(250);
+        rig.poll_after(250);
+    }
+    rig.truncate("a.log");
+    rig.append("a.log", "4\n");
+    rig.settle();
+    assert_eq!(rig.lines(), ["1", "2", "3", "4"]);
+    assert!(rig.losses.is_empty());
+}

@@ -1,11 +1,12 @@
 //! Finds and opens the generations of a trail that were not read yet, and the copies of those that were truncated.
 
+use std::fs::File;
 use std::io;
 
-use super::super::file;
+use super::super::file::{self, Print};
 use super::super::generation::{Generation, Role};
 use super::super::identity::{self, Found};
-use super::super::position::{GENERATIONS_MAX, Mark, Sibling, digest};
+use super::super::position::{GENERATIONS_MAX, Mark, Sibling};
 use super::super::scan::{self, Candidate, Place};
 use super::super::shared::{Shared, Unopened};
 use super::Trail;
@@ -85,8 +86,34 @@ impl Trail {
                 self.known.insert(candidate.meta.sibling());
             }
         }
-        let unread = identity::unread(&candidates, &self.known, |ident| shared.is_open(ident));
-        self.open_all(unread.into_iter().map(|at| &candidates[at]), shared)
+        let mut unread = identity::unread(&candidates, &self.known, |ident| shared.is_open(ident));
+        let found = unread.len();
+        let now = shared.round.wall;
+        let young = |candidate: &Candidate| {
+            candidate.meta.size == 0 && now.0 - candidate.meta.sibling().modified_ms < shared.retry_ms.cast_signed()
+        };
+        unread.retain(|at| candidates[*at].place == Place::Current || !young(&candidates[*at]));
+        let growing = unread.len() < found;
+        unread.retain(|at| !self.is_copy(&candidates[*at], &candidates));
+        let opened = self.open_all(unread.into_iter().map(|at| &candidates[at]), shared);
+        // An empty file may be a copy that has just begun.
+        self.incomplete |= growing;
+        opened
+    }
+
+    /// Whether a rotated file holds what stands in a file that is read anyway, as far as it goes: copytruncate copies,
+    /// and has not truncated yet. When it has, the copy is found by its content.
+    fn is_copy(&self, candidate: &Candidate, candidates: &[Candidate]) -> bool {
+        let size = candidate.meta.size;
+        if candidate.place == Place::Current || size == 0 {
+            return false;
+        }
+        let print = |file: &File| Print::read(file, size).ok().flatten();
+        let Some(own) = file::open(&candidate.path).ok().and_then(|(file, _)| print(&file)) else { return false };
+        let current = candidates.iter().find(|candidate| candidate.place == Place::Current);
+        let current = current.and_then(|current| file::open(&current.path).ok());
+        let read = self.generations.iter().map(|generation| &generation.file);
+        read.chain(current.iter().map(|(file, _)| file)).any(|file| print(file) == Some(own))
     }
 
     pub(super) fn open_all<'a>(
@@ -167,6 +194,6 @@ pub(super) fn rotated(candidates: &[Candidate]) -> impl Iterator<Item = &Candida
 /// Whether the content of a candidate before a mark's offset is the mark's.
 pub(super) fn holds(candidate: &Candidate, mark: &Mark) -> io::Result<bool> {
     let (file, _) = file::open(&candidate.path)?;
-    let print = file::Print::read(&file, mark.offset)?;
-    Ok(print.is_some_and(|print| digest(&print.head) == mark.head && digest(&print.tail) == mark.tail))
+    let print = Print::read(&file, mark.offset)?;
+    Ok(print.is_some_and(|print| print.digests() == (mark.head, mark.tail)))
 }
