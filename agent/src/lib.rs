@@ -26,4 +26,5 @@ pub mod store;
 pub mod supervise;
 pub mod sync;
 pub mod vitals;
+pub mod wipe;
 pub mod wiring;

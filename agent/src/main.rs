@@ -5,6 +5,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use skerry_agent::api::{Status, follow_logs, logs_text, targets_text};
 use skerry_agent::clock::Clock;
 use skerry_agent::config::{Local, read_document, read_local, reference};
+use skerry_agent::wipe::Wiping;
 use skerry_agent::wiring::{self, Exit, Process};
 use skerry_agent::{http, scrape};
 use skerry_promapi::Params;
@@ -20,6 +21,10 @@ use tokio_util::sync::CancellationToken;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
+
+/// What is freed is wiped while log inputs redact.
+#[global_allocator]
+static MEMORY: Wiping = Wiping;
 
 /// Longest pause between a run that failed and the next one.
 const PAUSE_MAX: Duration = Duration::from_secs(60);

@@ -7,7 +7,10 @@ use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::UNIX_EPOCH;
 
-use super::position::{Ident, PRINT_BYTES, Sibling, digest};
+use super::position::{Digest, Ident, PRINT_BYTES, Sibling, digest};
+
+/// Bytes at a file's begin that tell its format.
+const BEGIN_BYTES: usize = 8;
 
 /// What the file system says about a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,35 +85,82 @@ pub(super) fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result
     Ok(filled)
 }
 
-/// The first bytes and the last bytes before an offset: what identifies the content read so far.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// Digests of the first bytes and of the last bytes before an offset: what identifies the content read so far. Digests
+/// alone, because the bytes may be secrets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Print {
-    pub(super) head: Vec<u8>,
-    pub(super) tail: Vec<u8>,
+    /// Bytes before this are taken in.
+    offset: u64,
+    /// Of at most [`PRINT_BYTES`] bytes.
+    head: Digest,
+    /// Of at most [`PRINT_BYTES`] bytes before the offset.
+    tail: u64,
+    /// The first bytes themselves: they tell the format.
+    begin: [u8; BEGIN_BYTES],
+}
+
+impl Default for Print {
+    fn default() -> Self {
+        Self { offset: 0, head: Digest::default(), tail: digest(&[]), begin: [0; BEGIN_BYTES] }
+    }
 }
 
 impl Print {
     /// Reads it; `None` if the file is shorter than the offset.
     pub(super) fn read(file: &File, offset: u64) -> io::Result<Option<Self>> {
         let len = usize::try_from(offset).unwrap_or(usize::MAX).min(PRINT_BYTES);
-        let mut print = Self { head: vec![0; len], tail: vec![0; len] };
-        let whole =
-            read_at(file, &mut print.head, 0)? == len && read_at(file, &mut print.tail, offset - len as u64)? == len;
-        Ok(whole.then_some(print))
+        let mut bytes = vec![0; len];
+        if read_at(file, &mut bytes, 0)? < len {
+            return Ok(None);
+        }
+        let mut print = Self::default();
+        print.take_head(&bytes);
+        if read_at(file, &mut bytes, offset - len as u64)? < len {
+            return Ok(None);
+        }
+        (print.offset, print.tail) = (offset, digest(&bytes));
+        Ok(Some(print))
     }
 
-    /// Takes in the bytes that were read since.
-    pub(super) fn absorb(&mut self, bytes: &[u8]) {
-        let room = PRINT_BYTES - self.head.len().min(PRINT_BYTES);
-        self.head.extend_from_slice(&bytes[..bytes.len().min(room)]);
-        if bytes.len() >= PRINT_BYTES {
-            self.tail.clear();
-            self.tail.extend_from_slice(&bytes[bytes.len() - PRINT_BYTES..]);
-        } else {
-            self.tail.extend_from_slice(bytes);
-            let surplus = self.tail.len().saturating_sub(PRINT_BYTES);
-            self.tail.drain(..surplus);
+    /// Goes on to an offset. `between` has the bytes of the file between two offsets, from a print's length before where
+    /// it was so far.
+    pub(super) fn absorb<'a>(&mut self, offset: u64, between: impl Fn(u64, u64) -> &'a [u8]) {
+        if offset == self.offset {
+            return;
         }
+        if self.offset < PRINT_BYTES as u64 {
+            self.take_head(between(self.offset, offset.min(PRINT_BYTES as u64)));
+        }
+        self.offset = offset;
+        self.tail = digest(between(offset - self.tail_len() as u64, offset));
+    }
+
+    fn take_head(&mut self, bytes: &[u8]) {
+        let known = usize::try_from(self.offset).unwrap_or(usize::MAX).min(BEGIN_BYTES);
+        let room = &mut self.begin[known..];
+        let n = room.len().min(bytes.len());
+        room[..n].copy_from_slice(&bytes[..n]);
+        self.head.add(bytes);
+    }
+
+    /// Bytes before the offset that it knows.
+    pub(super) fn tail_len(&self) -> usize {
+        usize::try_from(self.offset).unwrap_or(usize::MAX).min(PRINT_BYTES)
+    }
+
+    /// Whether these are the bytes before the offset.
+    pub(super) fn has_tail(&self, bytes: &[u8]) -> bool {
+        digest(bytes) == self.tail
+    }
+
+    /// The file's first bytes, as far as they were read, at most eight.
+    pub(super) fn begin(&self) -> &[u8] {
+        &self.begin[..usize::try_from(self.offset).unwrap_or(usize::MAX).min(BEGIN_BYTES)]
+    }
+
+    /// The digests of head and tail, as they are stored.
+    pub(super) fn digests(&self) -> (u64, u64) {
+        (self.head.value(), self.tail)
     }
 }
 
@@ -137,8 +187,12 @@ mod tests {
                 let bytes: Vec<u8> = (0..size).map(|i| (i * 7 + n * 31) as u8).collect();
                 io::Write::write_all(&mut file, &bytes).unwrap();
                 all.extend_from_slice(&bytes);
-                print.absorb(&bytes);
-                prop_assert_eq!(Print::read(&file, all.len() as u64).unwrap(), Some(print.clone()));
+                print.absorb(all.len() as u64, |from, to| &all[from as usize..to as usize]);
+                prop_assert_eq!(Print::read(&file, all.len() as u64).unwrap(), Some(print));
+                prop_assert_eq!(print.begin(), &all[..all.len().min(8)]);
+                let head = digest(&all[..all.len().min(PRINT_BYTES)]);
+                let tail = digest(&all[all.len().saturating_sub(PRINT_BYTES)..]);
+                prop_assert_eq!(print.digests(), (head, tail));
             }
             prop_assert_eq!(Print::read(&file, all.len() as u64 + 1).unwrap(), None);
         }

@@ -9,7 +9,7 @@ use super::config::Format;
 use super::file::{self, Meta, Print};
 use super::frame::{self, Frame};
 use super::intake::Batch;
-use super::position::{Ident, Mark, digest};
+use super::position::{Ident, Mark};
 use super::record::{Begun, Joiner, Origin, Sink};
 use super::stats::LogStats;
 use super::window::Window;
@@ -97,9 +97,8 @@ pub(super) struct Generation {
     pub(super) quiet_since: Mono,
     pub(super) read_at: UnixMillis,
     skipping: bool,
+    /// Of the content before the offset; behind it within a turn.
     print: Print,
-    /// Offset up to which `print` is made.
-    printed: u64,
 }
 
 impl Generation {
@@ -120,7 +119,6 @@ impl Generation {
             read_at: round.wall,
             skipping: false,
             print: Print::default(),
-            printed: 0,
         }
     }
 
@@ -128,8 +126,7 @@ impl Generation {
     pub(super) fn go_to(&mut self, offset: u64, skipping: bool) -> io::Result<bool> {
         let Some(print) = Print::read(&self.file, offset)? else { return Ok(false) };
         self.suspect = true;
-        (self.offset, self.scanned, self.printed, self.print, self.skipping) =
-            (offset, offset, offset, print, skipping);
+        (self.offset, self.scanned, self.print, self.skipping) = (offset, offset, print, skipping);
         Ok(true)
     }
 
@@ -148,11 +145,12 @@ impl Generation {
 
     /// The stored form.
     pub(super) fn mark(&self) -> Mark {
+        let (head, tail) = self.print.digests();
         Mark {
             ident: self.ident,
             offset: self.offset,
-            head: digest(&self.print.head),
-            tail: digest(&self.print.tail),
+            head,
+            tail,
             read_at: self.read_at,
             skipping: self.skipping,
             finished: self.role == Role::Rotated && self.offset >= self.size,
@@ -201,9 +199,7 @@ impl Generation {
     ) -> io::Result<Turn> {
         let (mut sink, window) = round.sink(origin);
         self.read_at = sink.now.wall;
-        if !window.continues(self.id, self.offset)
-            && !window.fill(self.id, &self.file, self.offset, &self.print.tail)?
-        {
+        if !window.continues(self.id, self.offset) && !window.fill(self.id, &self.file, self.offset, &self.print)? {
             return Ok(Turn::Rewritten);
         }
         self.suspect = false;
@@ -286,7 +282,7 @@ impl Generation {
         let (mut sink, window) = round.sink(origin);
         let docker = self.is_docker(format, &[]);
         let longest = if docker { sink.line_bytes_max.max(DOCKER_LINE_BYTES_MAX) } else { sink.line_bytes_max };
-        window.fill(self.id, &self.file, span.start, &[])?;
+        window.fill(self.id, &self.file, span.start, &Print::default())?;
         let (mut at, mut skipping) = (span.start, false);
         while at < span.end {
             match frame::next(window.between(at, span.end), longest, skipping) {
@@ -315,7 +311,7 @@ impl Generation {
     }
 
     fn is_docker(&self, format: Format, next: &[u8]) -> bool {
-        let head = if self.print.head.is_empty() { next } else { &self.print.head };
+        let head = if self.print.begin().is_empty() { next } else { self.print.begin() };
         match format {
             Format::Plain => false,
             Format::DockerJson => true,
@@ -324,7 +320,6 @@ impl Generation {
     }
 
     fn absorb(&mut self, window: &Window) {
-        self.print.absorb(window.between(self.printed, self.offset));
-        self.printed = self.offset;
+        self.print.absorb(self.offset, |from, to| window.between(from, to));
     }
 }

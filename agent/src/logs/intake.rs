@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::stats::LogStats;
 use crate::data::{LogInput, PositionUpdate};
+use crate::wipe;
 
 /// A batch is full with this many records or bytes of text.
 const BATCH_RECORDS: usize = 1000;
@@ -107,6 +108,9 @@ impl Intake {
     /// # Errors
     /// As [`Pipeline::new`]; check each list by itself first ([`faults`]) for keys that name the list.
     pub fn new(own: &Stages, all: &Stages, stats: &Arc<LogStats>) -> Result<Self, Vec<(String, String)>> {
+        if own.0.iter().chain(&all.0).any(|stage| redacts(&stage.0)) {
+            wipe::begin();
+        }
         let pipeline = if own.0.is_empty() && all.0.is_empty() {
             None
         } else {
@@ -151,6 +155,15 @@ impl Intake {
     #[must_use]
     pub fn next_tick(&self) -> Option<Mono> {
         self.pipeline.as_ref().and_then(|pipeline| lock(pipeline).next_tick())
+    }
+}
+
+/// Whether a stage redacts, or one within it. A config is nested no deeper than its reader allows.
+fn redacts(stage: &serde_json::Value) -> bool {
+    match stage {
+        serde_json::Value::Object(map) => map.iter().any(|(key, value)| key == "redact" || redacts(value)),
+        serde_json::Value::Array(list) => list.iter().any(redacts),
+        _ => false,
     }
 }
 

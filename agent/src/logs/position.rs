@@ -230,11 +230,31 @@ impl Fields<'_> {
 /// FNV-1a with a closing mix, 64 bits: the same on every machine and in every version. It guards against accidents,
 /// not against an author of collisions, who could only confuse the tail of their own log.
 pub(super) fn digest(bytes: &[u8]) -> u64 {
-    let mut sum = 0xcbf2_9ce4_8422_2325u64;
-    for byte in bytes {
-        sum = (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+    let mut digest = Digest::default();
+    digest.add(bytes);
+    digest.value()
+}
+
+/// A [`digest`] of bytes that come in pieces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Digest(u64);
+
+impl Default for Digest {
+    fn default() -> Self {
+        Self(0xcbf2_9ce4_8422_2325)
     }
-    sum ^ (sum >> 32)
+}
+
+impl Digest {
+    pub(super) fn add(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+
+    pub(super) fn value(self) -> u64 {
+        self.0 ^ (self.0 >> 32)
+    }
 }
 
 /// Place of an output in the table of partial records.
