@@ -7,6 +7,7 @@ use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::UNIX_EPOCH;
 
+use super::content::Content;
 use super::position::{Digest, Ident, PRINT_BYTES, Sibling, digest};
 
 /// Bytes at a file's begin that tell its format.
@@ -41,7 +42,7 @@ impl Meta {
         let since = if self.ident.born_ns == 0 { modified_ms } else { self.ident.born_ns };
         let mut bytes = self.ident.ino.to_le_bytes().to_vec();
         bytes.extend(since.to_le_bytes());
-        Sibling { id: digest(&bytes), modified_ms }
+        Sibling { id: digest(&bytes), modified_ms, content: 0 }
     }
 }
 
@@ -107,15 +108,15 @@ impl Default for Print {
 
 impl Print {
     /// Reads it; `None` if the file is shorter than the offset.
-    pub(super) fn read(file: &File, offset: u64) -> io::Result<Option<Self>> {
+    pub(super) fn read(content: &Content, offset: u64) -> io::Result<Option<Self>> {
         let len = usize::try_from(offset).unwrap_or(usize::MAX).min(PRINT_BYTES);
         let mut bytes = vec![0; len];
-        if read_at(file, &mut bytes, 0)? < len {
+        if content.read_at(&mut bytes, 0)? < len {
             return Ok(None);
         }
         let mut print = Self::default();
         print.take_head(&bytes);
-        if read_at(file, &mut bytes, offset - len as u64)? < len {
+        if content.read_at(&mut bytes, offset - len as u64)? < len {
             return Ok(None);
         }
         (print.offset, print.tail) = (offset, digest(&bytes));
@@ -181,20 +182,21 @@ mod tests {
     proptest! {
         #[test]
         fn absorbing_equals_reading(sizes in proptest::collection::vec(0usize..400, 0..8)) {
-            let mut file = tempfile::tempfile().unwrap();
+            let path = tempfile::NamedTempFile::new().unwrap();
+            let (mut file, content) = (path.reopen().unwrap(), Content::open(path.path(), None).unwrap().0);
             let (mut print, mut all) = (Print::default(), Vec::new());
             for (n, size) in sizes.into_iter().enumerate() {
                 let bytes: Vec<u8> = (0..size).map(|i| (i * 7 + n * 31) as u8).collect();
                 io::Write::write_all(&mut file, &bytes).unwrap();
                 all.extend_from_slice(&bytes);
                 print.absorb(all.len() as u64, |from, to| &all[from as usize..to as usize]);
-                prop_assert_eq!(Print::read(&file, all.len() as u64).unwrap(), Some(print));
+                prop_assert_eq!(Print::read(&content, all.len() as u64).unwrap(), Some(print));
                 prop_assert_eq!(print.begin(), &all[..all.len().min(8)]);
                 let head = digest(&all[..all.len().min(PRINT_BYTES)]);
                 let tail = digest(&all[all.len().saturating_sub(PRINT_BYTES)..]);
                 prop_assert_eq!(print.digests(), (head, tail));
             }
-            prop_assert_eq!(Print::read(&file, all.len() as u64 + 1).unwrap(), None);
+            prop_assert_eq!(Print::read(&content, all.len() as u64 + 1).unwrap(), None);
         }
     }
 }

@@ -2,14 +2,14 @@
 
 use skerry_logs::pipeline::Now;
 use skerry_model::{LossReason, Mono, TimeRange, UnixMillis};
-use std::fs::File;
 use std::io;
 
 use super::config::Format;
-use super::file::{self, Meta, Print};
+use super::content::{self, Content};
+use super::file::{Meta, Print};
 use super::frame::{self, Frame};
 use super::intake::Batch;
-use super::position::{Ident, Mark};
+use super::position::{Ident, Mark, Sibling};
 use super::record::{Begun, Joiner, Origin, Sink};
 use super::stats::LogStats;
 use super::window::Window;
@@ -78,7 +78,7 @@ impl Round {
 pub(super) struct Generation {
     /// Unique in this process; a copy that goes on for a truncated file inherits it.
     pub(super) id: u64,
-    pub(super) file: File,
+    pub(super) content: Content,
     pub(super) ident: Ident,
     pub(super) role: Role,
     /// Bytes before this are in records.
@@ -103,14 +103,16 @@ pub(super) struct Generation {
 
 impl Generation {
     /// A file that is read from its begin.
-    pub(super) fn begin(id: u64, file: File, meta: Meta, role: Role, round: &Round) -> Self {
+    pub(super) fn begin(id: u64, content: Content, meta: Meta, role: Role, round: &Round) -> Self {
+        let packed = content.is_packed();
         Self {
             id,
-            file,
+            content,
             ident: meta.ident,
             role,
             offset: 0,
-            size: meta.size,
+            // Of compressed content the length is known at its end.
+            size: if packed { u64::MAX } else { meta.size },
             scanned: 0,
             modified_ns: meta.modified_ns,
             listed_at: Some(round.mono),
@@ -124,7 +126,7 @@ impl Generation {
 
     /// Goes to an offset. `false` if the file is shorter.
     pub(super) fn go_to(&mut self, offset: u64, skipping: bool) -> io::Result<bool> {
-        let Some(print) = Print::read(&self.file, offset)? else { return Ok(false) };
+        let Some(print) = Print::read(&self.content, offset)? else { return Ok(false) };
         self.suspect = true;
         (self.offset, self.scanned, self.print, self.skipping) = (offset, offset, print, skipping);
         Ok(true)
@@ -134,7 +136,7 @@ impl Generation {
     pub(super) fn go_to_end(&mut self, line_bytes_max: usize) -> io::Result<()> {
         let reach = (line_bytes_max as u64).min(self.size);
         let mut end = vec![0; usize::try_from(reach).unwrap_or(0)];
-        let n = file::read_at(&self.file, &mut end, self.size - reach)?;
+        let n = self.content.read_at(&mut end, self.size - reach)?;
         let begun = match memchr::memrchr(b'\n', &end[..n]) {
             Some(at) => n - at - 1,
             None if reach == self.size => n,
@@ -170,6 +172,10 @@ impl Generation {
     /// Takes note of what the file is now. `false` if it was truncated: it has shrunk, and not just by the unfinished
     /// line at its end.
     pub(super) fn observe(&mut self, meta: &Meta, mono: Mono) -> io::Result<bool> {
+        if self.content.is_packed() {
+            // Nobody writes to it.
+            return Ok(true);
+        }
         if meta.size < self.size && (self.offset == 0 || meta.size < self.offset || !self.is_intact()?) {
             return Ok(false);
         }
@@ -186,7 +192,13 @@ impl Generation {
 
     /// Whether the content before the offset is still what was read.
     pub(super) fn is_intact(&self) -> io::Result<bool> {
-        Ok(Print::read(&self.file, self.offset)?.is_some_and(|print| print == self.print))
+        Ok(Print::read(&self.content, self.offset)?.is_some_and(|print| print == self.print))
+    }
+
+    /// How it is remembered once it was read to its end; its content tells it when it is compressed later.
+    pub(super) fn sibling(&self) -> io::Result<Sibling> {
+        let content = content::whole(self.print.digests().0, self.offset);
+        Ok(Sibling { content, ..self.content.look()?.sibling() })
     }
 
     /// Reads lines into the batch until it is full or the file ends.
@@ -199,7 +211,7 @@ impl Generation {
     ) -> io::Result<Turn> {
         let (mut sink, window) = round.sink(origin);
         self.read_at = sink.now.wall;
-        if !window.continues(self.id, self.offset) && !window.fill(self.id, &self.file, self.offset, &self.print)? {
+        if !window.continues(self.id, self.offset) && !window.fill(self.id, &self.content, self.offset, &self.print)? {
             return Ok(Turn::Rewritten);
         }
         self.suspect = false;
@@ -221,12 +233,15 @@ impl Generation {
                 }
                 Frame::Short => {
                     self.absorb(window);
-                    let read = window.extend(&self.file, self.offset)?;
+                    let read = window.extend(&self.content, self.offset)?;
                     turn_bytes += read;
                     if read == 0 {
                         // What is left is the begin of a line. It is read again when there is more of it, so that
                         // it takes no memory until then.
                         self.scanned = self.offset + window.from(self.offset).len() as u64;
+                        if self.content.is_packed() {
+                            self.size = self.scanned;
+                        }
                         window.forget();
                         return Ok(Turn::End);
                     }
@@ -254,8 +269,11 @@ impl Generation {
         let (mut sink, window) = round.sink(origin);
         window.forget();
         let rest = usize::try_from(self.size.saturating_sub(self.offset)).unwrap_or(usize::MAX);
+        if let Some(print) = Print::read(&self.content, self.size)? {
+            self.print = print;
+        }
         let mut line = vec![0; rest.min(sink.line_bytes_max.max(DOCKER_LINE_BYTES_MAX))];
-        let n = file::read_at(&self.file, &mut line, self.offset)?;
+        let n = self.content.read_at(&mut line, self.offset)?;
         line.truncate(n);
         if !line.is_empty() && !self.skipping {
             if self.is_docker(format, &line) {
@@ -282,7 +300,7 @@ impl Generation {
         let (mut sink, window) = round.sink(origin);
         let docker = self.is_docker(format, &[]);
         let longest = if docker { sink.line_bytes_max.max(DOCKER_LINE_BYTES_MAX) } else { sink.line_bytes_max };
-        window.fill(self.id, &self.file, span.start, &Print::default())?;
+        window.fill(self.id, &self.content, span.start, &Print::default())?;
         let (mut at, mut skipping) = (span.start, false);
         while at < span.end {
             match frame::next(window.between(at, span.end), longest, skipping) {
@@ -300,7 +318,7 @@ impl Generation {
                     skipping = !ended;
                 }
                 Frame::Short => {
-                    if window.extend(&self.file, at)? == 0 {
+                    if window.extend(&self.content, at)? == 0 {
                         break;
                     }
                 }

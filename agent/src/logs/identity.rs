@@ -4,6 +4,7 @@
 //! - A generation goes on only in a file whose content before the offset is the same; an inode alone proves nothing.
 //! - What cannot be told apart is read twice rather than not at all.
 
+use super::content::Packing;
 use super::position::{Ident, Known, Mark};
 use super::scan::{Candidate, Place};
 
@@ -32,7 +33,7 @@ pub(super) fn find<E>(
 ) -> Result<Found, E> {
     for (at, candidate) in candidates.iter().enumerate() {
         let ident = candidate.meta.ident;
-        if !mark.ident.same_inode(ident) || taken(ident) || candidate.meta.size < mark.offset {
+        if !mark.ident.same_inode(ident) || taken(ident) || is_too_short(candidate, mark) {
             continue;
         }
         // Without content to compare the device must be the same too.
@@ -46,7 +47,7 @@ pub(super) fn find<E>(
     let mut copies: Vec<usize> = (0..candidates.len()).filter(|at| may_be_unread(&candidates[*at], known)).collect();
     copies.retain(|at| {
         let candidate = &candidates[*at];
-        candidate.place != Place::Current && candidate.meta.size >= mark.offset && !taken(candidate.meta.ident)
+        candidate.place != Place::Current && !is_too_short(candidate, mark) && !taken(candidate.meta.ident)
     });
     sort_by_age(&mut copies, candidates);
     // A copy that cannot be read is passed over: it may be any file of that name.
@@ -64,12 +65,17 @@ pub(super) fn unread(candidates: &[Candidate], known: &Known, taken: impl Fn(Ide
 }
 
 fn may_be_unread(candidate: &Candidate, known: &Known) -> bool {
-    !candidate.compressed
+    candidate.packing.is_none_or(Packing::is_read)
         && match candidate.place {
             Place::Current => true,
             Place::Rotated(_) => !known.contains(candidate.meta.sibling()),
             Place::Other => false,
         }
+}
+
+fn is_too_short(candidate: &Candidate, mark: &Mark) -> bool {
+    // The length of compressed content is not known yet.
+    candidate.packing.is_none() && candidate.meta.size < mark.offset
 }
 
 /// Oldest first: by the time of the last change, then by the rotator's numbering, and the path itself last.
@@ -91,7 +97,7 @@ mod tests {
     fn candidate(ino: u64, born_ns: i64, size: u64, modified_ms: i128, place: Place) -> Candidate {
         let ident = Ident { dev: 1, ino, born_ns };
         let meta = Meta { ident, size, modified_ns: modified_ms * 1_000_000, links: 1 };
-        Candidate { path: PathBuf::from(format!("/v/{ino}")), place, compressed: false, meta }
+        Candidate { path: PathBuf::from(format!("/v/{ino}")), place, packing: None, meta }
     }
 
     fn mark(ino: u64, born_ns: i64, offset: u64) -> Mark {
@@ -151,7 +157,7 @@ mod tests {
             candidate(6, 0, 1, 3, Place::Rotated(-4)),
             candidate(7, 0, 1, 3, Place::Rotated(-5)),
         ];
-        files[6].compressed = true;
+        files[6].packing = Some(Packing::Other);
         let mut known = Known::default();
         known.insert(files[5].meta.sibling());
         assert_eq!(unread(&files, &known, |_| false), [3, 2, 1, 0]);

@@ -18,10 +18,11 @@
 //! - When the receiver is slow the files wait. Memory does not grow with the size or number of backlogs.
 //!
 //! Where reading begins without a stored position: in files that are there when an input runs for the first time
-//! (or with changed globs) as `start` says; later files from their begin, with their rotated generations. Compressed
-//! files are not read. A damaged stored position makes its file begin anew: lines come twice, and the ledger says so.
+//! (or with changed globs) as `start` says; later files from their begin, with their rotated generations. Rotated
+//! files that gzip or zstd compressed before they were read are read as they are; others' are given up, with an entry. A damaged stored position makes its file begin anew: lines come twice, and the ledger says so.
 
 mod config;
+mod content;
 mod cri;
 mod dockerjson;
 mod file;

@@ -12,11 +12,13 @@ const STATE_BYTES_MAX: usize = 4096;
 /// Most generations of one file that are read at a time.
 pub(super) const GENERATIONS_MAX: usize = 24;
 /// Most finished siblings that are remembered one by one.
-const KNOWN_MAX: usize = 120;
+const KNOWN_MAX: usize = 100;
 /// Bytes at a file's begin, and before the offset, that identify its content.
 pub(super) const PRINT_BYTES: usize = 256;
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+/// Without the content of siblings.
+const VERSION_1: u8 = 1;
 const NO_MARK: u8 = u8::MAX;
 /// Outputs whose partial entries are joined, by [`output_index`].
 pub(super) const OUTPUTS: usize = 3;
@@ -71,6 +73,8 @@ pub(super) struct Sibling {
     /// Digest of its identity.
     pub(super) id: u64,
     pub(super) modified_ms: i64,
+    /// Digest of its first bytes and its length; 0 where nobody looked.
+    pub(super) content: u64,
 }
 
 /// Rotated siblings that need no more reading.
@@ -92,6 +96,16 @@ impl Known {
         sibling.modified_ms <= self.floor_ms || self.siblings.iter().any(|known| known.id == sibling.id)
     }
 
+    /// Whether a file of this content was read.
+    pub(super) fn has_content(&self, content: u64) -> bool {
+        content != 0 && self.siblings.iter().any(|known| known.content == content)
+    }
+
+    /// Whether a file of this time of change is known, as far as a compressor keeps it.
+    pub(super) fn has_time(&self, modified_ms: i64) -> bool {
+        self.siblings.iter().any(|known| known.modified_ms / 1000 == modified_ms / 1000)
+    }
+
     /// Whether a change was made.
     pub(super) fn insert(&mut self, sibling: Sibling) -> bool {
         if self.contains(sibling) {
@@ -109,7 +123,10 @@ impl Known {
 
     /// Forgets what is not among `present`.
     pub(super) fn retain(&mut self, present: &[Sibling]) {
-        self.siblings.retain(|known| present.iter().any(|sibling| sibling.id == known.id));
+        let same = |known: &Sibling, there: &Sibling| {
+            there.id == known.id || (known.content != 0 && there.content == known.content)
+        };
+        self.siblings.retain(|known| present.iter().any(|there| same(known, there)));
         if present.is_empty() {
             self.floor_ms = i64::MIN;
         }
@@ -163,6 +180,7 @@ impl Position {
         for sibling in &self.known.siblings {
             out.extend(sibling.id.to_le_bytes());
             out.extend(sibling.modified_ms.to_le_bytes());
+            out.extend(sibling.content.to_le_bytes());
         }
         let sum = digest(&out);
         out.extend(sum.to_le_bytes());
@@ -176,13 +194,13 @@ impl Position {
             return Err(InvalidPosition::Checksum);
         }
         let (version, rest) = body.split_first().ok_or(InvalidPosition::Fields)?;
-        if *version != VERSION {
+        if ![VERSION, VERSION_1].contains(version) {
             return Err(InvalidPosition::Version(*version));
         }
-        Self::fields(&mut Fields(rest)).ok_or(InvalidPosition::Fields)
+        Self::fields(&mut Fields(rest), *version).ok_or(InvalidPosition::Fields)
     }
 
-    fn fields(fields: &mut Fields<'_>) -> Option<Self> {
+    fn fields(fields: &mut Fields<'_>, version: u8) -> Option<Self> {
         let mut partials = [None; OUTPUTS];
         for partial in &mut partials {
             let (mark, start) = (fields.byte()?, fields.number()?);
@@ -199,7 +217,9 @@ impl Position {
         }
         let mut siblings = Vec::new();
         for _ in 0..fields.byte()? {
-            siblings.push(Sibling { id: fields.number()?, modified_ms: fields.signed()? });
+            let (id, modified_ms) = (fields.number()?, fields.signed()?);
+            let content = if version == VERSION_1 { 0 } else { fields.number()? };
+            siblings.push(Sibling { id, modified_ms, content });
         }
         let in_range = partials.iter().flatten().all(|partial| partial.mark < marks.len());
         let known = Known { siblings, floor_ms };
@@ -288,7 +308,7 @@ mod tests {
     fn full() -> Position {
         let mut known = Known::default();
         for id in 0..1000 {
-            known.insert(Sibling { id, modified_ms: id.cast_signed() });
+            known.insert(Sibling { id, modified_ms: id.cast_signed(), content: id });
         }
         let partials = [None, Some(PartialMark { mark: 3, start: 9 }), Some(PartialMark { mark: 23, start: u64::MAX })];
         Position { marks: (0..24).map(mark).collect(), partials, known }
@@ -305,9 +325,9 @@ mod tests {
     #[test]
     fn siblings_past_the_limit_stay_known_by_their_age() {
         let known = full().known;
-        assert!(known.contains(Sibling { id: 5000, modified_ms: 3 }));
-        assert!(known.contains(Sibling { id: 999, modified_ms: 999 }));
-        assert!(!known.contains(Sibling { id: 5000, modified_ms: 2000 }));
+        assert!(known.contains(Sibling { id: 5000, modified_ms: 3, content: 0 }));
+        assert!(known.contains(Sibling { id: 999, modified_ms: 999, content: 0 }));
+        assert!(!known.contains(Sibling { id: 5000, modified_ms: 2000, content: 0 }));
     }
 
     proptest! {

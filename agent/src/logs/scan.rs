@@ -11,6 +11,7 @@ use std::io;
 use std::os::unix::fs::DirEntryExt;
 use std::path::{Path, PathBuf};
 
+use super::content::Packing;
 use super::file::{self, Meta};
 
 /// Most folder entries that one scan looks at.
@@ -172,7 +173,8 @@ pub(super) enum Place {
 pub(super) struct Candidate {
     pub(super) path: PathBuf,
     pub(super) place: Place,
-    pub(super) compressed: bool,
+    /// How it is compressed; `None`: it is not.
+    pub(super) packing: Option<Packing>,
     pub(super) meta: Meta,
 }
 
@@ -187,6 +189,7 @@ pub(super) fn family(path: &Path, inodes: &[u64]) -> io::Result<Vec<Candidate>> 
         list(&target, inodes, &mut candidates)?;
         candidates.retain(|candidate| candidate.place != Place::Current || candidate.path == path);
     }
+    drop_unfinished(&mut candidates);
     Ok(candidates)
 }
 
@@ -219,10 +222,10 @@ fn list(path: &Path, inodes: &[u64], candidates: &mut Vec<Candidate>) -> io::Res
             continue;
         };
         let path = entry.path();
-        let compressed = is_compressed(&name);
+        let packing = Packing::of(&name);
         // A file that vanishes between the listing and this look is no candidate.
         if let Ok(meta) = file::look(&path) {
-            candidates.push(Candidate { path, place, compressed, meta });
+            candidates.push(Candidate { path, place, packing, meta });
         }
     }
     Ok(())
@@ -231,6 +234,14 @@ fn list(path: &Path, inodes: &[u64], candidates: &mut Vec<Candidate>) -> io::Res
 /// Whether the name ends as compressed files do.
 pub(super) fn is_compressed(name: &OsStr) -> bool {
     without_compression(name.as_encoded_bytes()).is_some()
+}
+
+/// Takes out the compressed files whose original is still there: they are being made.
+fn drop_unfinished(candidates: &mut Vec<Candidate>) {
+    let originals: Vec<PathBuf> =
+        candidates.iter().filter(|c| c.packing.is_none()).map(|candidate| candidate.path.clone()).collect();
+    candidates
+        .retain(|candidate| candidate.packing.is_none() || !originals.contains(&candidate.path.with_extension("")));
 }
 
 fn without_compression(name: &[u8]) -> Option<&[u8]> {

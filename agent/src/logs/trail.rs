@@ -18,11 +18,10 @@ use std::path::PathBuf;
 use super::config::Format;
 use super::file::{self, Meta};
 use super::generation::{Generation, Role, Turn};
-use super::position::{GENERATIONS_MAX, Ident, Known, PartialMark, Position, Sibling};
+use super::position::{GENERATIONS_MAX, Ident, Known, PartialMark, Position};
 use super::record::{Joiner, Origin};
 use super::scan;
 use super::shared::{Shared, Unopened};
-use discover::rotated;
 
 /// How to begin with a path that has no stored position.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -234,6 +233,10 @@ impl Trail {
                 Ok(Turn::Rewritten) => return Advance::Idle,
                 Err(error) => {
                     shared.round.window.forget();
+                    if self.generations[index].content.is_packed() && is_damage(error.kind()) {
+                        self.give_up_packed(index, &error, shared);
+                        continue;
+                    }
                     self.report("read", &error, shared);
                     index += 1;
                 }
@@ -270,8 +273,8 @@ impl Trail {
                 index += 1;
                 continue;
             }
-            if let Ok(meta) = file::look_open(&generation.file) {
-                self.known.insert(meta.sibling());
+            if let Ok(sibling) = generation.sibling() {
+                self.known.insert(sibling);
             }
             self.drop_generation(index, shared);
         }
@@ -298,7 +301,7 @@ impl Trail {
         let mut index = 0;
         while index < self.generations.len() {
             let generation = &mut self.generations[index];
-            let looked = file::look_open(&generation.file);
+            let looked = generation.content.look();
             let intact = match looked.and_then(|meta| generation.observe(&meta, now)) {
                 Ok(intact) => intact,
                 Err(error) => {
@@ -365,8 +368,7 @@ impl Trail {
         }
         match scan::family(&self.path, &[]) {
             Ok(candidates) => {
-                let present: Vec<Sibling> = rotated(&candidates).map(|candidate| candidate.meta.sibling()).collect();
-                self.known.retain(&present);
+                self.remember(&candidates);
                 candidates.is_empty() && self.known.is_empty()
             }
             Err(error) => error.kind() == io::ErrorKind::NotFound,
@@ -409,6 +411,14 @@ impl Trail {
             tracing::info!(path = %self.path.display(), action, "log file can be read again");
         }
     }
+}
+
+/// Whether an error of reading compressed content is the content's, and will be the same again.
+fn is_damage(kind: io::ErrorKind) -> bool {
+    matches!(
+        kind,
+        io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput | io::ErrorKind::UnexpectedEof | io::ErrorKind::Other
+    )
 }
 
 /// What to do about a file that cannot be read.

@@ -4,10 +4,10 @@
 //!
 //! Invariant: what it held and does not hold any more is overwritten, for it may have been a secret.
 
-use std::fs::File;
 use std::io;
 
-use super::file::{self, Print};
+use super::content::Content;
+use super::file::Print;
 use super::position::PRINT_BYTES;
 
 /// Bytes of one read.
@@ -30,12 +30,12 @@ impl Window {
     }
 
     /// Reads from `offset`, and the bytes ahead of it, which must be those of `print`. `false` if they are not.
-    pub(super) fn fill(&mut self, owner: u64, file: &File, offset: u64, print: &Print) -> io::Result<bool> {
+    pub(super) fn fill(&mut self, owner: u64, content: &Content, offset: u64, print: &Print) -> io::Result<bool> {
         self.forget();
         let before = print.tail_len();
         self.start = offset - before as u64;
         self.make_room(before + READ_BYTES);
-        self.len = file::read_at(file, &mut self.data[..before + READ_BYTES], self.start)?;
+        self.len = content.read_at(&mut self.data[..before + READ_BYTES], self.start)?;
         if self.len < before || !print.has_tail(&self.data[..before]) {
             return Ok(false);
         }
@@ -44,7 +44,7 @@ impl Window {
     }
 
     /// Reads on, and drops what lies further before `keep` than a print reaches. The bytes read; 0 at the file's end.
-    pub(super) fn extend(&mut self, file: &File, keep: u64) -> io::Result<usize> {
+    pub(super) fn extend(&mut self, content: &Content, keep: u64) -> io::Result<usize> {
         let keep = keep.saturating_sub(PRINT_BYTES as u64).max(self.start);
         let drop = usize::try_from(keep - self.start).unwrap_or(usize::MAX).min(self.len);
         self.data.copy_within(drop..self.len, 0);
@@ -53,7 +53,7 @@ impl Window {
         self.start = keep;
         self.make_room(self.len + READ_BYTES);
         let end = self.end();
-        let read = file::read_at(file, &mut self.data[self.len..self.len + READ_BYTES], end)?;
+        let read = content.read_at(&mut self.data[self.len..self.len + READ_BYTES], end)?;
         self.len += read;
         Ok(read)
     }

@@ -11,6 +11,8 @@ enum Step {
     Begin,
     Rename,
     CopyTruncate,
+    /// The newest rotated file is compressed.
+    Pack,
     /// Rounds that are committed.
     Poll,
     /// A round that is not committed, and a restart.
@@ -28,6 +30,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         2 => Just(Step::Begin),
         3 => Just(Step::Rename),
         2 => Just(Step::CopyTruncate),
+        2 => Just(Step::Pack),
         4 => Just(Step::Poll),
         3 => Just(Step::Kill),
         2 => Just(Step::Restart),
@@ -45,6 +48,8 @@ struct Writer {
     begun: bool,
     kept: u32,
     entries: u64,
+    /// The rotated files that are compressed, by number.
+    packed: Vec<u32>,
 }
 
 impl Writer {
@@ -93,8 +98,10 @@ impl Writer {
             self.write(rig, 1);
         }
         for n in (1..=self.kept).rev() {
-            rig.rename(&format!("a.log.{n}"), &format!("a.log.{}", n + 1));
+            let ending = if self.packed.contains(&n) { ".gz" } else { "" };
+            rig.rename(&format!("a.log.{n}{ending}"), &format!("a.log.{}{ending}", n + 1));
         }
+        self.packed.iter_mut().for_each(|n| *n += 1);
         self.kept += 1;
     }
 }
@@ -106,7 +113,7 @@ fn run(steps: &[Step], docker: bool, multi: bool) -> Result<(), TestCaseError> {
         config.files[0].multiline =
             multi.then(|| serde_json::from_value(serde_json::json!({"start": "^\\S", "timeout": "1m"})).unwrap());
     });
-    let mut writer = Writer { docker, multi, next: 0, begun: false, kept: 0, entries: 0 };
+    let mut writer = Writer { docker, multi, next: 0, begun: false, kept: 0, entries: 0, packed: Vec::new() };
     writer.write(&rig, 1);
     rig.poll_after(250);
     for step in steps {
@@ -124,7 +131,11 @@ fn run(steps: &[Step], docker: bool, multi: bool) -> Result<(), TestCaseError> {
                 writer.shift(&rig);
                 rig.copytruncate("a.log", "a.log.1");
             }
-            Step::Rename | Step::CopyTruncate => {}
+            Step::Pack if writer.kept > 0 && !writer.packed.contains(&1) => {
+                rig.pack("a.log.1", "gz");
+                writer.packed.push(1);
+            }
+            Step::Rename | Step::CopyTruncate | Step::Pack => {}
             Step::Poll => rig.poll_after(250),
             Step::Kill => {
                 rig.now_ms += 250;

@@ -1,5 +1,6 @@
 //! The log inputs against real files. Time is a number that the test moves; nothing sleeps.
 
+mod compressed;
 mod containers;
 mod crash;
 mod files;
@@ -93,6 +94,25 @@ impl Rig {
         fs::copy(self.path(from), self.path(to)).unwrap();
         self.writer(to).set_modified(self.time()).unwrap();
         self.truncate(from);
+    }
+
+    /// What gzip and zstd do: the packed file carries the time of the original, which goes.
+    fn pack(&self, name: &str, ending: &str) {
+        let content = fs::read(self.path(name)).unwrap();
+        let packed = match ending {
+            "gz" => {
+                let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+                encoder.write_all(&content).unwrap();
+                encoder.finish().unwrap()
+            }
+            "zst" => zstd::stream::encode_all(&content[..], 1).unwrap(),
+            _ => b"who knows".to_vec(),
+        };
+        let time = fs::metadata(self.path(name)).unwrap().modified().unwrap();
+        let to = format!("{name}.{ending}");
+        fs::write(self.path(&to), packed).unwrap();
+        self.writer(&to).set_modified(time).unwrap();
+        fs::remove_file(self.path(name)).unwrap();
     }
 
     fn truncate(&self, name: &str) {

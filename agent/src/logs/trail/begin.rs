@@ -8,7 +8,7 @@ use super::super::identity::{self, Found};
 use super::super::position::{Ident, Known, Mark, Position};
 use super::super::scan::{self, Candidate, Place};
 use super::super::shared::{Shared, Unopened};
-use super::discover::{holds, rotated};
+use super::discover::{holds, is_unread_packed, rotated, sibling_of};
 use super::{FirstLook, FolderGone, Phase, Trail};
 
 impl Trail {
@@ -48,7 +48,7 @@ impl Trail {
         };
         self.known = Known::default();
         for candidate in rotated(&candidates).filter(|candidate| !listed(candidate)) {
-            self.known.insert(candidate.meta.sibling());
+            self.known.insert(sibling_of(candidate));
         }
         self.phase = Phase::Live;
         self.dirty = true;
@@ -102,8 +102,13 @@ impl Trail {
         let newest_in_place = opened.last().is_some_and(|(_, _, current)| *current);
         self.phase = Phase::Live;
         self.dirty |= !gone.is_empty() || !newest_in_place;
+        let packed = candidates.iter().any(|candidate| is_unread_packed(candidate, &self.known));
         for index in gone {
-            self.given_up(&position.marks[index], shared);
+            let mark = &position.marks[index];
+            // Of which nothing was read, is read from the begin of its compressed file.
+            if mark.offset > 0 || !packed {
+                self.given_up(mark, shared);
+            }
         }
         self.generations = opened.into_iter().map(|(_, generation, _)| generation).collect();
         if newest_in_place {

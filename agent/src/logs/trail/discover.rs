@@ -1,12 +1,13 @@
 //! Finds and opens the generations of a trail that were not read yet, and the copies of those that were truncated.
 
-use std::fs::File;
+use skerry_model::UnixMillis;
 use std::io;
 
-use super::super::file::{self, Print};
+use super::super::content::{Content, Packing};
+use super::super::file::Print;
 use super::super::generation::{Generation, Role};
 use super::super::identity::{self, Found};
-use super::super::position::{GENERATIONS_MAX, Mark, Sibling};
+use super::super::position::{GENERATIONS_MAX, Known, Mark, PRINT_BYTES, Sibling};
 use super::super::scan::{self, Candidate, Place};
 use super::super::shared::{Shared, Unopened};
 use super::Trail;
@@ -77,16 +78,29 @@ impl Trail {
 
     /// Opens every generation that was never read, oldest first.
     pub(super) fn discover_among(&mut self, candidates: Vec<Candidate>, shared: &mut Shared) -> Result<(), Unopened> {
-        let present: Vec<Sibling> = rotated(&candidates).map(|candidate| candidate.meta.sibling()).collect();
-        self.known.retain(&present);
+        self.remember(&candidates);
         for candidate in rotated(&candidates) {
             let ident = candidate.meta.ident;
             if shared.is_open(ident) && !self.generations.iter().any(|generation| generation.ident == ident) {
                 // Another trail reads it and will have read it when it lets go.
-                self.known.insert(candidate.meta.sibling());
+                self.known.insert(sibling_of(candidate));
             }
         }
+        self.give_up_unreadable(&candidates, shared);
         let mut unread = identity::unread(&candidates, &self.known, |ident| shared.is_open(ident));
+        let being_read: Vec<u64> = self
+            .generations
+            .iter()
+            .filter_map(|generation| {
+                let size = generation.content.look().ok()?.size;
+                (!generation.content.is_packed()).then(|| generation.content.whole(size).ok()).flatten()
+            })
+            .collect();
+        // What was compressed while it is read is read to its end where it is open.
+        unread.retain(|at| {
+            let candidate = &candidates[*at];
+            candidate.packing.is_none() || !being_read.contains(&sibling_of(candidate).content)
+        });
         let found = unread.len();
         let now = shared.round.wall;
         let young = |candidate: &Candidate| {
@@ -108,12 +122,65 @@ impl Trail {
         if candidate.place == Place::Current || size == 0 {
             return false;
         }
-        let print = |file: &File| Print::read(file, size).ok().flatten();
-        let Some(own) = file::open(&candidate.path).ok().and_then(|(file, _)| print(&file)) else { return false };
-        let current = candidates.iter().find(|candidate| candidate.place == Place::Current);
-        let current = current.and_then(|current| file::open(&current.path).ok());
-        let read = self.generations.iter().map(|generation| &generation.file);
-        read.chain(current.iter().map(|(file, _)| file)).any(|file| print(file) == Some(own))
+        let print = |content: &Content| Print::read(content, size).ok().flatten();
+        let open = |candidate: &Candidate| Content::open(&candidate.path, candidate.packing).ok();
+        let Some(own) = open(candidate).and_then(|(content, _)| print(&content)) else { return false };
+        let current = candidates.iter().find(|candidate| candidate.place == Place::Current).and_then(open);
+        let read = self.generations.iter().map(|generation| &generation.content).filter(|content| !content.is_packed());
+        read.chain(current.iter().map(|(content, _)| content)).any(|content| print(content) == Some(own))
+    }
+
+    /// Forgets the siblings that are not there any more; those that were compressed since are the same.
+    pub(super) fn remember(&mut self, candidates: &[Candidate]) {
+        let mut present = Vec::new();
+        for candidate in rotated(candidates) {
+            let mut sibling = candidate.meta.sibling();
+            if candidate.packing.is_some_and(Packing::is_read) && !self.known.contains(sibling) {
+                sibling = sibling_of(candidate);
+                if self.known.has_content(sibling.content) {
+                    self.known.insert(sibling);
+                }
+            }
+            present.push(sibling);
+        }
+        self.known.retain(&present);
+    }
+
+    /// Rotated files that were compressed in a way that is not read here, and that are not known by their time: what
+    /// they hold is given up, once.
+    fn give_up_unreadable(&mut self, candidates: &[Candidate], shared: &mut Shared) {
+        for candidate in rotated(candidates).filter(|candidate| candidate.packing == Some(Packing::Other)) {
+            let sibling = candidate.meta.sibling();
+            let is_read = |generation: &Generation| {
+                generation.modified_ns / 1_000_000_000 == candidate.meta.modified_ns / 1_000_000_000
+            };
+            if self.known.contains(sibling) {
+                continue;
+            }
+            if !self.known.has_time(sibling.modified_ms) && !self.generations.iter().any(is_read) {
+                tracing::warn!(
+                    path = %candidate.path.display(),
+                    "a rotated log file was compressed before it was read, in a way that cannot be read: lines may be \
+                     missing; compress with gzip or zstd, or later (delaycompress)"
+                );
+                shared.round.lose_file(&self.origin, UnixMillis(sibling.modified_ms));
+            }
+            self.known.insert(sibling);
+            self.dirty = true;
+        }
+    }
+
+    /// A compressed file is damaged: what was not read of it is lost.
+    pub(super) fn give_up_packed(&mut self, index: usize, error: &io::Error, shared: &mut Shared) {
+        let generation = self.drop_generation(index, shared);
+        tracing::warn!(path = %self.path.display(), %error, "a compressed log file is damaged: lines are missing");
+        shared.stats.read_errors.add(1);
+        shared.round.lose_file(&self.origin, generation.read_at);
+        if let Ok(meta) = generation.content.look() {
+            self.known.insert(meta.sibling());
+        }
+        let (mut sink, _) = shared.round.sink(&self.origin);
+        self.joiner.flush_of(Some(generation.id), &mut sink);
     }
 
     pub(super) fn open_all<'a>(
@@ -170,11 +237,11 @@ impl Trail {
         if mark.is_none() && shared.open_count >= shared.files_max {
             return Err(Unopened::NoRoom);
         }
-        let (file, meta) = file::open(&candidate.path)?;
+        let (content, meta) = Content::open(&candidate.path, candidate.packing)?;
         if meta.ident != candidate.meta.ident {
             return Err(io::Error::from(io::ErrorKind::NotFound).into());
         }
-        let mut generation = Generation::begin(id, file, meta, role, &shared.round);
+        let mut generation = Generation::begin(id, content, meta, role, &shared.round);
         if let Some(mark) = mark {
             if !generation.go_to(mark.offset, mark.skipping)? {
                 return Err(io::Error::from(io::ErrorKind::NotFound).into());
@@ -188,12 +255,29 @@ impl Trail {
 }
 
 pub(super) fn rotated(candidates: &[Candidate]) -> impl Iterator<Item = &Candidate> {
-    candidates.iter().filter(|candidate| matches!(candidate.place, Place::Rotated(_)) && !candidate.compressed)
+    candidates.iter().filter(|candidate| matches!(candidate.place, Place::Rotated(_)))
+}
+
+/// A rotated file as it is remembered, with its content.
+pub(super) fn sibling_of(candidate: &Candidate) -> Sibling {
+    let content =
+        Content::open(&candidate.path, candidate.packing).and_then(|(content, meta)| content.whole(meta.size));
+    Sibling { content: content.unwrap_or(0), ..candidate.meta.sibling() }
+}
+
+/// Whether it is a compressed file that was not read, and can be.
+pub(super) fn is_unread_packed(candidate: &Candidate, known: &Known) -> bool {
+    candidate.packing.is_some_and(Packing::is_read) && !known.contains(candidate.meta.sibling())
 }
 
 /// Whether the content of a candidate before a mark's offset is the mark's.
 pub(super) fn holds(candidate: &Candidate, mark: &Mark) -> io::Result<bool> {
-    let (file, _) = file::open(&candidate.path)?;
-    let print = Print::read(&file, mark.offset)?;
+    let (content, _) = Content::open(&candidate.path, candidate.packing)?;
+    // The begin first: to look at the end of compressed content takes decompressing all before it.
+    let begin = Print::read(&content, mark.offset.min(PRINT_BYTES as u64))?;
+    if begin.is_none_or(|begin| begin.digests().0 != mark.head) {
+        return Ok(false);
+    }
+    let print = Print::read(&content, mark.offset)?;
     Ok(print.is_some_and(|print| print.digests() == (mark.head, mark.tail)))
 }
