@@ -454,6 +454,20 @@ mod tests {
     }
 
     #[test]
+    fn faults_of_stages_stand_below_the_list_they_are_in() {
+        let config = parse(
+            r#"{"files": [{"name": "app", "paths": ["/a"], "pipeline": [{"no_such_stage": {}}]}],
+                "containers": {"pipeline": [{"no_such_stage": {}}]}, "pipeline": [{"no_such_stage": {}}]}"#,
+        )
+        .unwrap();
+        let keys: Vec<String> = config.faults().into_iter().map(|(key, _)| key).collect();
+        assert_eq!(keys.len(), 3, "{keys:?}");
+        for (key, begin) in keys.iter().zip(["pipeline[0]", "files[0].pipeline[0]", "containers.pipeline[0]"]) {
+            assert!(key.starts_with(begin), "{key}");
+        }
+    }
+
+    #[test]
     fn unknown_keys_are_refused_and_defaults_hold() {
         assert!(parse(r#"{"pol": "1s"}"#).is_err());
         assert!(parse(r#"{"files": [{"name": "a", "paths": ["/a"], "glob": 1}]}"#).is_err());

@@ -151,6 +151,15 @@ impl Intake {
         }
     }
 
+    /// Ends what stages remember, when the input ends: windows that are still open are told as they are.
+    pub fn end(&self, now: Now, batch: &mut Batch) {
+        if let Some(pipeline) = &self.pipeline {
+            let (records, losses) = (batch.out.records.len(), batch.out.losses.len());
+            lock(pipeline).flush(now, &mut batch.out);
+            batch.settle(records, losses);
+        }
+    }
+
     /// When [`tick`](Self::tick) has something to do.
     #[must_use]
     pub fn next_tick(&self) -> Option<Mono> {

@@ -113,6 +113,15 @@ impl Tailer {
         })
     }
 
+    /// What the stages still remember, when the inputs end: without positions, since every record was handed on.
+    pub(super) fn end(&mut self, mono: Mono, wall: UnixMillis) -> LogInput {
+        let mut batch = std::mem::take(&mut self.shared.round.batch);
+        for intake in &self.intakes {
+            intake.end(Now { mono, wall }, &mut batch);
+        }
+        batch.into_input(Vec::new())
+    }
+
     fn container_intake(&self) -> Intake {
         self.intakes.last().cloned().unwrap_or_default()
     }

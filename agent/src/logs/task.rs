@@ -92,10 +92,15 @@ impl LogInputs {
             }
             if !outcome.more {
                 tokio::select! {
-                    () = stop.cancelled() => return Ok(()),
+                    () = stop.cancelled() => {}
                     () = tokio::time::sleep(self.poll) => {}
                 }
             }
+        }
+        let last = tailer.end(clock.mono(), clock.wall());
+        // The store takes in what is queued before it ends; were it gone already, there would be nobody to tell.
+        if !(last.records.is_empty() && last.losses.is_empty()) {
+            let _ = out.send(last).await;
         }
         Ok(())
     }

@@ -8,6 +8,8 @@
 //! What a style loses by its nature is kept from happening, so that whatever is missing is the agent's:
 //! - copytruncate loses what is written between the copy and the truncation: its writer pauses for that time.
 //! - Files are deleted only when their lines are stored: nobody can read a deleted file after a restart.
+//! - The agent knows its inputs before the first line is written: what was rotated away before an input first ran is
+//!   not its to read.
 //! - Every writer goes on with a rotated file for less than `rotate_grace`.
 
 mod stored;
@@ -16,7 +18,7 @@ mod writers;
 pub use stored::Stored;
 pub use writers::Style;
 
-use crate::lab::{Binaries, Running, free_port};
+use crate::lab::{Binaries, Running, free_port, wait_for};
 use anyhow::{Context, ensure};
 use serde::Serialize;
 use std::path::Path;
@@ -130,6 +132,13 @@ pub fn run(binaries: &Binaries, folder: &Path, plan: &Plan) -> anyhow::Result<Re
     std::fs::create_dir_all(&logs)?;
     std::fs::write(folder.join("agent.yaml"), config(folder, &plan.styles)?)?;
     let database = folder.join("data/agent.db");
+    let agent = start(binaries, folder)?;
+    wait_for("the inputs to be known", || {
+        let known = Stored::inputs(&database)?;
+        ensure!(known >= plan.styles.len(), "{known} inputs are known");
+        Ok(())
+    })?;
+    agent.kill();
     let shared = Arc::new(Shared { stored: Mutex::new(Stored::new(&database)), stop: AtomicBool::new(false) });
     let writers: Vec<_> = plan
         .styles

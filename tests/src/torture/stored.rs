@@ -32,6 +32,13 @@ impl Stored {
         Self { path: path.to_owned(), db: None, last: 0, counts, complete, foreign: Vec::new() }
     }
 
+    /// Inputs that a database knows to have run.
+    pub(super) fn inputs(path: &Path) -> anyhow::Result<usize> {
+        let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        let count: i64 = db.query_row("SELECT count(*) FROM position WHERE k LIKE 'input/%'", [], |row| row.get(0))?;
+        Ok(usize::try_from(count)?)
+    }
+
     /// Reads the blocks that came since.
     ///
     /// # Errors

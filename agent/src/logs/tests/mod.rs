@@ -5,6 +5,7 @@ mod containers;
 mod crash;
 mod files;
 mod multiline;
+mod pipeline;
 mod rotation;
 mod task;
 
