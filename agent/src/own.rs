@@ -43,6 +43,7 @@ metas! {
     LOG_LINES Counter "skerry_logs_lines_total" "Log records read.";
     LOG_BYTES Counter "skerry_logs_bytes_total" "Bytes of log records read.";
     LOG_PARSE Counter "skerry_logs_parse_failures_total" "Lines that were not in their file's format and were kept raw.";
+    LOG_STAGES Counter "skerry_logs_stage_problems_total" "Records that stages kept but could not treat as told, by kind.";
     LOG_OVERSIZE Counter "skerry_logs_oversize_total" "Lines that were cut.";
     LOG_SPLITS Counter "skerry_logs_multiline_splits_total" "Records of several lines that were too long and went on in another.";
     LOG_ROTATIONS Counter "skerry_logs_rotations_total" "Files that were rotated by rename.";
@@ -194,7 +195,17 @@ pub fn observe(vitals: &Vitals) -> Vec<Observation> {
     for config in &entries.configs {
         observations.push(row((&VERSION, &[("stream", config.stream.as_str())], config.version as f64)));
     }
-    observations.extend(vitals.logs.observations());
+    let stages = logs.stage_counts();
+    for (kind, count) in [
+        ("parse", stages.parse_failures),
+        ("time", stages.time_failures),
+        ("labels", stages.labels_refused),
+        ("fields", stages.fields_cut),
+        ("metric", stages.metric_failures),
+    ] {
+        observations.push(row((&LOG_STAGES, &[("kind", kind)], count as f64)));
+    }
+    observations.extend(logs.observations());
     observations
 }
 

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use super::intake;
 use super::scan::Pattern;
+use super::zone::read_zone;
 use crate::inputs::{self, ListenInput, LocalInput};
 
 /// Most inputs, patterns per input, and own labels per input: bounds of what a config may ask for.
@@ -393,7 +394,8 @@ fn check_pipeline(key: &str, own: &Stages, all: &Stages, faults: &mut Vec<(Strin
     let found = intake::faults(key, own);
     if found.is_empty()
         && !own.0.is_empty()
-        && let (Ok(_), Err(together)) = (Pipeline::new(&[all]), Pipeline::new(&[own, all]))
+        && let (Ok(_), Err(together)) =
+            (Pipeline::with_zones(&[all], &read_zone), Pipeline::with_zones(&[own, all], &read_zone))
     {
         faults.extend(together.into_iter().map(|(at, problem)| {
             (key.to_owned(), format!("does not go together with the stages of all inputs, at {at}: {problem}"))

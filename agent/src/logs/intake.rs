@@ -6,11 +6,12 @@
 //!   behind it can leave in the same one.
 //! - What stages remember from record to record (rates, windows) is the input's, not the file's.
 
-use skerry_logs::pipeline::{Now, Output, Pipeline, Stages};
+use skerry_logs::pipeline::{Counts, Now, Output, Pipeline, Stages};
 use skerry_model::{LogRecord, LossEntry, LossReason, Mono, Observation, StreamKind, TimeRange};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::stats::LogStats;
+use super::zone::read_zone;
 use crate::data::{LogInput, PositionUpdate};
 use crate::wipe;
 
@@ -114,7 +115,7 @@ impl Intake {
         let pipeline = if own.0.is_empty() && all.0.is_empty() {
             None
         } else {
-            let pipeline = Arc::new(Mutex::new(Pipeline::new(&[own, all])?));
+            let pipeline = Arc::new(Mutex::new(Pipeline::with_zones(&[own, all], &read_zone)?));
             stats.add_pipeline(pipeline.clone());
             Some(pipeline)
         };
@@ -179,7 +180,7 @@ fn redacts(stage: &serde_json::Value) -> bool {
 /// Every fault of one list of stages, with its keys below `key`.
 #[must_use]
 pub fn faults(key: &str, stages: &Stages) -> Vec<(String, String)> {
-    let faults = Pipeline::new(&[stages]).err().unwrap_or_default();
+    let faults = Pipeline::with_zones(&[stages], &read_zone).err().unwrap_or_default();
     faults.into_iter().map(|(below, problem)| (format!("{key}{below}"), problem)).collect()
 }
 
@@ -198,6 +199,20 @@ pub(super) fn observations<'a>(pipelines: impl Iterator<Item = &'a Arc<Mutex<Pip
         }
     }
     merged
+}
+
+/// What happened in all stages to records that were kept nevertheless.
+pub(super) fn counts<'a>(pipelines: impl Iterator<Item = &'a Arc<Mutex<Pipeline>>>) -> Counts {
+    pipelines.fold(Counts::default(), |sum, pipeline| {
+        let one = lock(pipeline).counts();
+        Counts {
+            parse_failures: sum.parse_failures + one.parse_failures,
+            time_failures: sum.time_failures + one.time_failures,
+            labels_refused: sum.labels_refused + one.labels_refused,
+            fields_cut: sum.fields_cut + one.fields_cut,
+            metric_failures: sum.metric_failures + one.metric_failures,
+        }
+    })
 }
 
 fn lock(pipeline: &Arc<Mutex<Pipeline>>) -> MutexGuard<'_, Pipeline> {

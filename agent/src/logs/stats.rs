@@ -1,6 +1,6 @@
 //! Counters of the log inputs, for the agent's own metrics.
 
-use skerry_logs::pipeline::Pipeline;
+use skerry_logs::pipeline::{Counts, Pipeline};
 use skerry_model::Observation;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -54,6 +54,12 @@ impl LogStats {
     #[must_use]
     pub fn observations(&self) -> Vec<Observation> {
         intake::observations(self.pipelines.lock().unwrap_or_else(PoisonError::into_inner).iter())
+    }
+
+    /// What happened in stages to records that were kept nevertheless.
+    #[must_use]
+    pub fn stage_counts(&self) -> Counts {
+        intake::counts(self.pipelines.lock().unwrap_or_else(PoisonError::into_inner).iter())
     }
 
     pub(super) fn add_pipeline(&self, pipeline: Arc<Mutex<Pipeline>>) {
