@@ -18,6 +18,8 @@ use super::file::{self, Meta};
 pub(super) const ENTRIES_MAX: usize = 50_000;
 /// Most folders that `**` descends.
 const DEPTH_MAX: usize = 16;
+/// Most listings of a folder whose files move.
+const LISTINGS_MAX: usize = 8;
 /// Most links that one path is followed through.
 const LINKS_MAX: usize = 16;
 /// Most files that one scan takes.
@@ -180,17 +182,36 @@ pub(super) struct Candidate {
 
 /// The files in the folder of `path` that may be generations of it, and those with one of the given inodes.
 /// With a symbolic link also those in the folder it points to.
+///
+/// A rotator that renames between the listing and the looks at its files makes one of them miss: what was seen then is
+/// looked at again, until nothing moved.
 pub(super) fn family(path: &Path, inodes: &[u64]) -> io::Result<Vec<Candidate>> {
+    let (mut candidates, mut steady) = family_once(path, inodes)?;
+    for _ in 1..LISTINGS_MAX {
+        if steady {
+            break;
+        }
+        let (again, moved_not) = family_once(path, inodes)?;
+        // Where the listing tells other inodes than the files have, as on overlays, two equal listings do.
+        let same = |(a, b): (&Candidate, &Candidate)| a.path == b.path && a.meta.ident == b.meta.ident;
+        steady = moved_not || (again.len() == candidates.len() && again.iter().zip(&candidates).all(same));
+        candidates = again;
+    }
+    Ok(candidates)
+}
+
+/// One listing, and whether it is known that nothing moved in it.
+fn family_once(path: &Path, inodes: &[u64]) -> io::Result<(Vec<Candidate>, bool)> {
     let mut candidates = Vec::new();
-    list(path, inodes, &mut candidates)?;
+    let mut steady = list(path, inodes, &mut candidates)?;
     if let Some(target) = target(path)
         && target.parent() != path.parent()
     {
-        list(&target, inodes, &mut candidates)?;
+        steady &= list(&target, inodes, &mut candidates)?;
         candidates.retain(|candidate| candidate.place != Place::Current || candidate.path == path);
     }
     drop_unfinished(&mut candidates);
-    Ok(candidates)
+    Ok((candidates, steady))
 }
 
 /// Where a symbolic link leads, through further links. What it leads to need not be there: between the two steps of a
@@ -208,8 +229,10 @@ fn target(path: &Path) -> Option<PathBuf> {
     None
 }
 
-fn list(path: &Path, inodes: &[u64], candidates: &mut Vec<Candidate>) -> io::Result<()> {
-    let (Some(folder), Some(base)) = (path.parent(), path.file_name()) else { return Ok(()) };
+/// Whether each file was, when it was looked at, the one that was listed.
+fn list(path: &Path, inodes: &[u64], candidates: &mut Vec<Candidate>) -> io::Result<bool> {
+    let (Some(folder), Some(base)) = (path.parent(), path.file_name()) else { return Ok(true) };
+    let mut steady = true;
     for entry in fs::read_dir(folder)?.flatten().take(ENTRIES_MAX) {
         let name = entry.file_name();
         let place = if name == base {
@@ -224,11 +247,16 @@ fn list(path: &Path, inodes: &[u64], candidates: &mut Vec<Candidate>) -> io::Res
         let path = entry.path();
         let packing = Packing::of(&name);
         // A file that vanishes between the listing and this look is no candidate.
-        if let Ok(meta) = file::look(&path) {
-            candidates.push(Candidate { path, place, packing, meta });
+        let is_link = entry.file_type().is_ok_and(|kind| kind.is_symlink());
+        match file::look(&path) {
+            Ok(meta) => {
+                steady &= is_link || meta.ident.ino == entry.ino();
+                candidates.push(Candidate { path, place, packing, meta });
+            }
+            Err(error) => steady &= is_link || error.kind() != io::ErrorKind::NotFound,
         }
     }
-    Ok(())
+    Ok(steady)
 }
 
 /// Whether the name ends as compressed files do.
