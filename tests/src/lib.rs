@@ -1,5 +1,6 @@
 //! What tests share: the deterministic simulation, a fleet on loopback, real processes, and a link that can be cut.
 
+pub mod alone;
 pub mod bench;
 pub mod lab;
 pub mod logstore;

@@ -2,6 +2,7 @@
 //! Skipped, and said so, where no engine can be started.
 
 use anyhow::{Context, ensure};
+use skerry_tests::alone::{Alone, assert_each_once};
 use skerry_tests::lab::{Binaries, Lab, Running, wait_for};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -54,7 +55,7 @@ impl Engine {
         std::fs::create_dir_all(&root)?;
         std::fs::copy("/bin/busybox", root.join("busybox"))
             .context("busybox: install the Debian package busybox-static")?;
-        for applet in ["sh", "sleep", "seq"] {
+        for applet in ["sh", "sleep", "seq", "head", "tr"] {
             std::os::unix::fs::symlink("busybox", root.join(applet))?;
         }
         let tar = folder.join("image.tar");
@@ -171,4 +172,92 @@ fn url_encoded(text: &str) -> String {
     text.bytes()
         .map(|b| if b.is_ascii_alphanumeric() { char::from(b).to_string() } else { format!("%{b:02X}") })
         .collect()
+}
+
+#[test]
+fn lines_of_both_log_drivers_are_stored_once_through_crashes() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let engine_folder = folder.path().join("docker");
+    std::fs::create_dir_all(&engine_folder)?;
+    let Some(engine) = Engine::start(&engine_folder)? else {
+        eprintln!("SKIPPED: needs root and the Debian package docker.io");
+        return Ok(());
+    };
+    engine.image(&engine_folder)?;
+    let forward = folder.path().join("forward");
+    let mut agent = Alone::new(
+        folder.path(),
+        &format!(
+            "containers:\n  sockets: ['{}']\n  interval: 1s\nlogs:\n  rescan: 1s\n  forward:\n    - {{name: docker, listen: 'unix://{}'}}\n",
+            engine.socket.display(),
+            forward.display()
+        ),
+    )?;
+    agent.start()?;
+    wait_for("the socket", || {
+        ensure!(forward.exists(), "no socket: {}", agent.log());
+        Ok(())
+    })?;
+    // One line in the middle is so long that both drivers cut it into parts of 16 KiB.
+    let script = |count: u32| {
+        format!(
+            "for n in $(seq 1 {count}); do echo \"line $n\"; if [ $n = 30 ]; then head -c 40000 /dev/zero | tr '\\0' x; echo; fi; sleep 0.01; done; while true; do sleep 1; done"
+        )
+    };
+    // With an acknowledgement for each line, each of them a commit, the fluentd driver writes some four lines a second.
+    let counts = [("by-file", 900), ("by-forward", 60)];
+    let (by_file, by_forward) = (script(counts[0].1), script(counts[1].1));
+    let run = ["run", "--detach", "--network=none", "--name"];
+    engine
+        .docker(&[&run[..], &["by-file", "--log-driver=json-file", "lines:1", "/bin/sh", "-c", &by_file]].concat())?;
+    let address = format!("fluentd-address=unix://{}", forward.display());
+    let driver = ["by-forward", "--log-driver=fluentd", "--log-opt", &address, "--log-opt", "fluentd-request-ack=true"];
+    let options = ["--log-opt", "fluentd-retry-wait=100ms", "lines:1", "/bin/sh", "-c", &by_forward];
+    engine.docker(&[&run[..], &driver[..], &options[..]].concat())?;
+    for n in 0..4 {
+        std::thread::sleep(std::time::Duration::from_millis(1800 + 130 * n));
+        agent.kill();
+        agent.start()?;
+    }
+    let mut last = (0.0, 0.0);
+    wait_long("the last lines", 60, || {
+        std::thread::sleep(std::time::Duration::from_secs(4));
+        let now = (
+            agent.metric("skerry_log_input_records_total{kind=\"forward\",source=\"docker\"}")?,
+            agent.metric("skerry_logs_lines_total")?,
+        );
+        let stands = now == last && now.0 > 0.0;
+        last = now;
+        ensure!(stands, "{now:?} records since the last start");
+        Ok(())
+    })?;
+    let (records, ledger) = agent.stop()?;
+    let of = |name: &str| {
+        let of: Vec<&skerry_model::LogRecord> =
+            records.iter().filter(|record| record.labels.value("container") == name).collect();
+        let number = |record: &&skerry_model::LogRecord| {
+            std::str::from_utf8(&record.line).ok()?.strip_prefix("line ")?.parse().ok()
+        };
+        (
+            of.iter().filter_map(number).collect::<Vec<u64>>(),
+            of.iter().filter(|r| r.line.starts_with(b"x")).map(|r| r.line.len()).sum::<usize>(),
+        )
+    };
+    for (name, count) in counts {
+        let (numbers, long) = of(name);
+        assert_each_once(numbers, count.into());
+        assert_eq!(long, 40_000, "{name}");
+    }
+    assert!(!ledger.iter().any(|loss| loss.source == "docker"), "{ledger:?}");
+    Ok(())
+}
+
+/// As [`wait_for`], with so many attempts and no pause of its own.
+fn wait_long(what: &str, attempts: u32, mut condition: impl FnMut() -> anyhow::Result<()>) -> anyhow::Result<()> {
+    for _ in 1..attempts {
+        if condition().is_ok() {
+            return Ok(());
+        }
+    }
+    condition().with_context(|| format!("gave up waiting for {what}"))
 }

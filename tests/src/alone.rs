@@ -1,0 +1,122 @@
+//! An agent that belongs to no fleet, and what is in its database afterwards.
+
+use crate::lab::{Binaries, Running, free_port, wait_for};
+use anyhow::{Context, ensure};
+use skerry_agent::clock::Clock;
+use skerry_agent::store::{self, LogQuery};
+use skerry_model::{LogRecord, LossEntry, TimeRange, UnixMillis};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// An agent that belongs to no fleet.
+#[derive(Debug)]
+pub struct Alone {
+    folder: PathBuf,
+    http: u16,
+    binary: PathBuf,
+    /// What stands before the program.
+    pub wrapper: Vec<String>,
+    process: Option<Running>,
+}
+
+impl Alone {
+    /// An agent with these sections in its file. It does not run yet.
+    ///
+    /// # Errors
+    /// If a file cannot be written or a program cannot be built.
+    pub fn new(folder: &Path, sections: &str) -> anyhow::Result<Self> {
+        let http = free_port()?;
+        let text = format!(
+            "node: alone\ndata_dir: {}/data\nlisten: 127.0.0.1:{http}\ncollect:\n  interval: 1s\n{sections}",
+            folder.display()
+        );
+        std::fs::write(folder.join("agent.yaml"), text)?;
+        let binary = Binaries::build()?.path("skerry-agent");
+        Ok(Self { folder: folder.to_owned(), http, binary, wrapper: Vec::new(), process: None })
+    }
+
+    /// Starts it.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub fn start(&mut self) -> anyhow::Result<()> {
+        let mut words = self.wrapper.iter().map(String::as_str).chain(self.binary.to_str());
+        let mut command = Command::new(words.next().context("a program")?);
+        command.args(words).arg("run").arg("--config").arg(self.folder.join("agent.yaml"));
+        self.process = Some(Running::spawn(&mut command, &self.folder.join("agent.log"))?);
+        Ok(())
+    }
+
+    /// Ends it as power loss does.
+    pub fn kill(&mut self) {
+        if let Some(process) = self.process.take() {
+            process.kill();
+        }
+    }
+
+    /// What it said.
+    #[must_use]
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.join("agent.log")).unwrap_or_default()
+    }
+
+    /// A counter of its own metrics.
+    ///
+    /// # Errors
+    /// If it does not answer, or has no such series.
+    pub fn metric(&self, series: &str) -> anyhow::Result<f64> {
+        let text = ureq::get(format!("http://127.0.0.1:{}/metrics", self.http)).call()?.body_mut().read_to_string()?;
+        let line = text.lines().find_map(|line| line.strip_prefix(series)).with_context(|| series.to_owned())?;
+        Ok(line.trim().parse()?)
+    }
+
+    /// Waits until an input took so many records since the agent began.
+    ///
+    /// # Errors
+    /// If they do not come.
+    pub fn wait_records(&self, source: &str, kind: &str, count: f64) -> anyhow::Result<()> {
+        wait_for("records", || {
+            let found =
+                self.metric(&format!("skerry_log_input_records_total{{kind=\"{kind}\",source=\"{source}\"}}"))?;
+            ensure!(found >= count, "{found} of {count} records of {source}");
+            Ok(())
+        })
+        .with_context(|| self.log())
+    }
+
+    /// Ends it in order, and reads what is in its database.
+    ///
+    /// # Errors
+    /// If either fails.
+    pub fn stop(&mut self) -> anyhow::Result<(Vec<LogRecord>, Vec<LossEntry>)> {
+        if let Some(process) = self.process.take() {
+            let status = process.stop()?;
+            ensure!(status.success(), "the agent ended with {status}: {}", self.log());
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async {
+            let path = self.folder.join("data/agent.db");
+            let opened = store::open(&path, store::Config::default(), Clock::system(), || 7)?;
+            let range = TimeRange { from: UnixMillis(i64::MIN), to: UnixMillis(i64::MAX) };
+            let query = LogQuery { range, records_max: 1_000_000, matchers: Vec::new() };
+            let found = opened.store.read_logs(query).await?;
+            let ledger = opened.store.ledger().await?;
+            opened.store.close().await?;
+            Ok((found, ledger))
+        })
+    }
+}
+
+/// Asserts that these are the numbers from 1 on, each once, in any order.
+///
+/// # Panics
+/// If they are not.
+pub fn assert_each_once(mut found: Vec<u64>, count: u64) {
+    found.sort_unstable();
+    let (missing, twice): (Vec<u64>, Vec<u64>) = (
+        (1..=count).filter(|n| found.binary_search(n).is_err()).collect(),
+        found.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]).collect(),
+    );
+    assert!(missing.is_empty() && twice.is_empty(), "missing {missing:?}, twice {twice:?}");
+    assert_eq!(found.len() as u64, count);
+}
