@@ -215,8 +215,9 @@ fn largest(counts: impl Iterator<Item = (String, u64)>, limit: usize) -> Vec<Val
 }
 
 /// Settings whose values are nobody's business, wherever they stand in a config.
-const SECRETS: [&str; 10] = [
+const SECRETS: [&str; 11] = [
     "password",
+    "shared_key",
     "credentials",
     "bearer_token",
     "authorization",
