@@ -193,14 +193,17 @@ impl Session {
         loop {
             if !stop.is_cancelled() {
                 let wake = due.unwrap_or(partial_since + PARTIAL_MAX);
+                let waits = !self.buffer.is_empty() && self.promised.len() < WINDOW_MAX;
                 tokio::select! {
                     readable = self.conn.readable(), if self.promised.len() < WINDOW_MAX => readable?,
                     kept = first(&mut self.promised) => {
                         self.acknowledge(kept).await?;
+                        // While the window was full nothing was read, and that was not the peer's fault.
+                        partial_since = Instant::now();
                         continue;
                     }
                     () = stop.cancelled() => {}
-                    () = tokio::time::sleep_until(wake), if due.is_some() || !self.buffer.is_empty() => {
+                    () = tokio::time::sleep_until(wake), if due.is_some() || waits => {
                         if due.take().is_none() {
                             return Err(Closed::Partial);
                         }
