@@ -206,6 +206,9 @@ fn on_the_command_line(lab: &Lab, node: &Node) -> anyhow::Result<()> {
         !refused.status.success() && String::from_utf8_lossy(&refused.stderr).contains("parse error"),
         "{refused:?}"
     );
+    let refused = lab.cli_output(&["logs", "nobody"])?;
+    let told = String::from_utf8_lossy(&refused.stderr);
+    assert!(!refused.status.success() && told.contains("there is no node of that name"), "{refused:?}");
     let config = node.folder.join("agent.yaml");
     let local = Command::new(&node.binary)
         .args(["logs", "|= \"number=1\"", "--raw", "--limit", "1000", "--config"])

@@ -191,8 +191,11 @@ impl Asked {
             params.push(("timeout", args.timeout.to_string()));
             of_nodes = match ask(&params, args.timeout.0) {
                 Ok(lines) => lines,
-                // What the centre has is an answer too.
-                Err(error) if args.at == Place::Both && error.is::<Refused>() => {
+                // What the centre has is an answer too; of a node that there is not, nothing is.
+                Err(error)
+                    if args.at == Place::Both
+                        && error.downcast_ref::<Refused>().is_some_and(|refused| refused.status != 404) =>
+                {
                     note(&format!("only what the centre has is shown: {error:#}"));
                     Vec::new()
                 }

@@ -53,8 +53,8 @@ impl<'a> LogSource<'a> {
             .prepare_cached("SELECT id, node FROM stream WHERE kind = 'logs' AND t1 >= ?1 AND t0 <= ?2")?;
         let mut list = self
             .connection
-            .prepare_cached("SELECT id, t0, t1 FROM log_block WHERE stream = ?1 AND t1 >= ?2 AND t0 <= ?3")?;
-        let mut blocks = Vec::new();
+            .prepare_cached("SELECT id, t0, t1, seq FROM log_block WHERE stream = ?1 AND t1 >= ?2 AND t0 <= ?3")?;
+        let mut blocks: Vec<(Block, i64, i64)> = Vec::new();
         let mut rows = streams.query(params![range.from.0, range.to.0])?;
         while let Some(row) = rows.next()? {
             let (stream, node): (i64, i64) = (row.get(0)?, row.get(1)?);
@@ -63,7 +63,7 @@ impl<'a> LogSource<'a> {
             }
             let found = list.query_map(params![stream, range.from.0, range.to.0], |row| {
                 let range = TimeRange { from: UnixMillis(row.get(1)?), to: UnixMillis(row.get(2)?) };
-                Ok(Block { key: row.get::<_, i64>(0)?.unsigned_abs(), range })
+                Ok((Block { key: row.get::<_, i64>(0)?.unsigned_abs(), range }, stream, row.get(3)?))
             })?;
             for block in found {
                 blocks.push(block?);
@@ -72,9 +72,9 @@ impl<'a> LogSource<'a> {
                 return Err(ReadError::TooLarge { what: "blocks of log records", limit: BLOCKS_MAX as u64 });
             }
         }
-        // A number that is higher came in later.
-        blocks.sort_by_key(|block| Reverse((block.range.to, block.range.from, block.key)));
-        Ok(blocks)
+        // Of one stream the order is that of its numbers, in whichever order they came in.
+        blocks.sort_by_key(|(block, stream, seq)| Reverse((block.range.to, block.range.from, *stream, *seq)));
+        Ok(blocks.into_iter().map(|(block, ..)| block).collect())
     }
 
     /// What `read` makes of a block and the node it is of; nothing where it is gone.
