@@ -350,10 +350,25 @@ mod tests {
     }
 
     #[test]
-    fn lines_without_a_needle_are_left_out() {
-        let needle = |text: &str| Selection { needles: vec![text.into()], ..everything() };
-        assert_eq!(times(&needle("x absent y"), false), [0i64; 0]);
-        assert_eq!(times(&needle("one failed here"), false), [20]);
+    fn lines_hold_every_needle_and_a_block_without_its_tokens_is_not_opened() {
+        let needles =
+            |texts: &[&str]| Selection { needles: texts.iter().map(|t| (*t).into()).collect(), ..everything() };
+        assert_eq!(times(&needles(&["x absent y"]), false), [0i64; 0]);
+        assert_eq!(times(&needles(&["one failed here"]), false), [20]);
+        assert_eq!(times(&needles(&["ne"]), false), [10, 20, 30, 40]);
+        assert_eq!(times(&needles(&["ne", "t "]), false), [40]);
+        assert_eq!(times(&needles(&["One"]), false), [0i64; 0]);
+        // What is damaged behind the directory is noticed as soon as the body is opened.
+        let mut damaged = block();
+        let last = damaged.len() - 1;
+        damaged[last] ^= 1;
+        let read = |selection: &Selection| {
+            let show = |labels: &Labels| labels.clone();
+            let each = &mut |_: &Labels, _: RecordRef<'_>| ControlFlow::Continue(());
+            scan(&damaged, &Limits::default(), &mut Unpacker::new(), selection, &show, each)
+        };
+        assert_eq!(read(&needles(&["x absent y"])), Ok(()));
+        assert_eq!(read(&needles(&["failed"])), Err(DecodeError::Crc));
     }
 
     #[test]

@@ -4,13 +4,16 @@
 //! nowhere and has a whole word inside, which the filters know. Each search looks at every block, from the newest to the
 //! oldest; the files are in the page cache.
 
+use super::corpus::BEGAN_MS;
 use super::stored::{self, MARKED, Stored};
 use super::{Limit, Report, median, timed};
 use anyhow::ensure;
 use rusqlite::Connection;
-use skerry_chunk::{Limits, LogReader, Unpacker};
+use skerry_agent::clock::Clock;
+use skerry_agent::store::LogSource;
 use skerry_fleet::store::{self, LogQuery};
-use skerry_model::{Epoch, NodeId, Seq, StreamKind, UnixMillis};
+use skerry_logql::{Selection, Source};
+use skerry_model::{Epoch, NodeId, Seq, StreamKind, TimeRange, UnixMillis};
 use skerry_wire::{Batch, Body};
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -21,20 +24,26 @@ const FOREIGN: &str = "x zq81kx7w done";
 
 pub(super) fn run(stored: &Stored, folder: &Path, report: &mut Report, say: &dyn Fn(&str)) -> anyhow::Result<()> {
     say("searching at the node");
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let (clock, _) = Clock::manual(UnixMillis(i64::try_from(BEGAN_MS)?));
+    let opened = skerry_agent::store::open(&stored.path, stored::config(), clock, || 7)?;
+    let source = runtime.block_on(opened.store.log_source())?;
     let part = &MARKED[3..MARKED.len() - 2];
     let cases = [("part_of_word", part, 1), ("foreign_word", FOREIGN, 0)];
     for (name, text, expected) in cases {
         let mut took = Vec::new();
         for _ in 0..TIMES {
-            let (found, seconds) = timed(|| at_node(&stored.path, text.as_bytes()))?;
+            let (found, seconds) = timed(|| at_node(&source, text))?;
             ensure!(found == expected, "{found} lines with {text:?} at the node");
             took.push(seconds * 1000.0);
         }
         report.limited(&format!("search_node_ms_{name}"), median(&mut took), Limit::Max(1000.0));
     }
 
+    drop(source);
+    runtime.block_on(opened.store.close())?;
+
     say("searching at the centre");
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let (data, thread) = store::open(&folder.join("fleet-logs.db"), store::Config::default())?;
     let node: NodeId = "bench".parse()?;
     runtime.block_on(ingest(&data, &node, &stored.path))?;
@@ -62,18 +71,17 @@ pub(super) fn run(stored: &Stored, folder: &Path, report: &mut Report, say: &dyn
     Ok(())
 }
 
-/// Lines with the text, by the reader that the node's queries use, block by block as its store keeps them.
-fn at_node(path: &Path, text: &[u8]) -> anyhow::Result<usize> {
-    let db = stored::reader(path)?;
-    let (mut found, mut unpacker) = (0, Unpacker::new());
-    each_block(&db, "DESC", |block| {
-        let reader = LogReader::open(block, &Limits::default())?;
-        let each = |_, _: skerry_model::RecordRef<'_>| {
+/// Lines with the text at the node, by the source of its own queries.
+fn at_node(source: &LogSource, text: &str) -> anyhow::Result<usize> {
+    let range = TimeRange { from: UnixMillis(i64::MIN), to: UnixMillis(i64::MAX) };
+    let selection = Selection { matchers: Vec::new(), range, needles: vec![text.into()] };
+    let mut found = 0;
+    for block in source.blocks(&selection)? {
+        source.read(block, &selection, &mut |_, _| {
             found += 1;
             ControlFlow::Continue(())
-        };
-        Ok(reader.search(&mut unpacker, &[text], |_| true, each)?)
-    })?;
+        })?;
+    }
     Ok(found)
 }
 
