@@ -1,10 +1,9 @@
 //! An agent that belongs to no fleet, and what is in its database afterwards.
 
 use crate::lab::{Binaries, Running, free_port, wait_for};
+use crate::records;
 use anyhow::{Context, ensure};
-use skerry_agent::clock::Clock;
-use skerry_agent::store::{self, LogQuery};
-use skerry_model::{LogRecord, LossEntry, TimeRange, UnixMillis};
+use skerry_model::{LogRecord, LossEntry};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -93,17 +92,7 @@ impl Alone {
             let status = process.stop()?;
             ensure!(status.success(), "the agent ended with {status}: {}", self.log());
         }
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(async {
-            let path = self.folder.join("data/agent.db");
-            let opened = store::open(&path, store::Config::default(), Clock::system(), || 7)?;
-            let range = TimeRange { from: UnixMillis(i64::MIN), to: UnixMillis(i64::MAX) };
-            let query = LogQuery { range, records_max: 1_000_000, matchers: Vec::new() };
-            let found = opened.store.read_logs(query).await?;
-            let ledger = opened.store.ledger().await?;
-            opened.store.close().await?;
-            Ok((found, ledger))
-        })
+        records::read(&self.folder.join("data/agent.db"), Vec::new())
     }
 }
 

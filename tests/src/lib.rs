@@ -7,6 +7,7 @@ pub mod logstore;
 pub mod peers;
 pub mod promqltest;
 pub mod proxy;
+pub mod records;
 pub mod sim;
 pub mod site;
 pub mod torture;

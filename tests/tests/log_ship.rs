@@ -2,15 +2,11 @@
 //! through kill -9, and what an alert brings.
 
 use anyhow::{Context, ensure};
-use skerry_agent::clock::Clock;
-use skerry_agent::store::{Config, open};
-use skerry_logql::{Selection, Source};
-use skerry_model::{TimeRange, UnixMillis};
 use skerry_promql::Matcher;
 use skerry_tests::lab::{Binaries, Lab, Node, wait_for};
+use skerry_tests::records;
 use std::fs::File;
 use std::io::Write;
-use std::ops::ControlFlow;
 
 /// Settings that let a test see in seconds what takes minutes in the field.
 const QUICK: &str = "  collect:\n    interval: 1s\n  store:\n    log_interval: 1s\n    write_budget: 0B\n";
@@ -45,26 +41,8 @@ fn arrived(lab: &Lab, name: &str) -> anyhow::Result<Vec<String>> {
 
 /// Lines of a file in the node's own database, which no process has open.
 fn stored(node: &Node, name: &str) -> anyhow::Result<Vec<String>> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let path = node.folder.join("data/agent.db");
-        let opened = open(&path, Config::default(), Clock::system(), || 1)?;
-        let range = TimeRange { from: UnixMillis(0), to: UnixMillis(i64::MAX) };
-        let selection = Selection { matchers: vec![Matcher::equal("source", name)], range, needles: Vec::new() };
-        let source = opened.store.log_source().await?;
-        let mut found = Vec::new();
-        for block in source.blocks(&selection)?.into_iter().rev() {
-            source.read(block, &selection, &mut |_, record| {
-                found.push((record.at, String::from_utf8_lossy(record.line).into_owned()));
-                ControlFlow::Continue(())
-            })?;
-        }
-        found.sort_by_key(|(at, _)| *at);
-        drop(source);
-        opened.store.close().await?;
-        ensure!(opened.thread.join().is_ok(), "the store's thread panicked");
-        Ok(found.into_iter().map(|(_, line)| line).collect())
-    })
+    let (found, _) = records::read(&node.folder.join("data/agent.db"), vec![Matcher::equal("source", name)])?;
+    Ok(found.into_iter().map(|record| String::from_utf8_lossy(&record.line).into_owned()).collect())
 }
 
 /// Lines by their numbers. What was read in one millisecond stands by place first (shipped or kept), and within a place in
