@@ -209,7 +209,7 @@ fn fluentds_logger_for_python_sends() -> anyhow::Result<()> {
         ),
     )?;
     agent.start()?;
-    wait_for("the port", || Ok(drop(std::net::TcpStream::connect(("127.0.0.1", port))?)))?;
+    wait_for("the port", || Ok(std::net::TcpStream::connect(("127.0.0.1", port))?))?;
     let script = format!(
         "import fluent.sender\ns = fluent.sender.FluentSender('py', host='127.0.0.1', port={port}, nanosecond_precision=True)\nfor n in range(1, 1001):\n    assert s.emit('log', {{'message': f'line {{n}}', 'level': 'warning'}}), s.last_error\ns.close()\n"
     );
@@ -224,10 +224,10 @@ fn fluentds_logger_for_python_sends() -> anyhow::Result<()> {
     assert_eq!((records[0].labels.value("tag"), records[0].level), ("py.log", skerry_model::Level::Warn));
     // Nobody acknowledged these: a crash is told to the ledger, because what was in memory cannot come again.
     agent.start()?;
-    wait_for("the port", || Ok(drop(std::net::TcpStream::connect(("127.0.0.1", port))?)))?;
+    wait_for("the port", || Ok(std::net::TcpStream::connect(("127.0.0.1", port))?))?;
     agent.kill();
     agent.start()?;
-    wait_for("the port", || Ok(drop(std::net::TcpStream::connect(("127.0.0.1", port))?)))?;
+    wait_for("the port", || Ok(std::net::TcpStream::connect(("127.0.0.1", port))?))?;
     let (_, ledger) = agent.stop()?;
     let gap = ledger.iter().find(|loss| loss.source == "py").context("the gap")?;
     assert_eq!((gap.reason, gap.count), (LossReason::Crash, None));
@@ -282,7 +282,14 @@ fn systemds_own_journal_is_read_through_crashes() -> anyhow::Result<()> {
         ensure!(shown.contains("line 600"), "{shown}");
         Ok(())
     })?;
-    std::thread::sleep(Duration::from_secs(2));
+    let (mut last, mut looks) = (0.0, 0);
+    wait_for("the agent to have read it", || {
+        let now = agent.metric("skerry_log_input_records_total{kind=\"journal\",source=\"journal\"}")?;
+        looks = if now == last && now > 50.0 { looks + 1 } else { 0 };
+        last = now;
+        ensure!(looks >= 20, "{now} records since the last start");
+        Ok(())
+    })?;
     let (records, ledger) = agent.stop()?;
     let numbers =
         lines(&records, "journal").iter().filter_map(|line| line.strip_prefix("line ")?.parse().ok()).collect();
