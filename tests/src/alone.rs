@@ -89,6 +89,8 @@ impl Alone {
     /// If either fails.
     pub fn stop(&mut self) -> anyhow::Result<(Vec<LogRecord>, Vec<LossEntry>)> {
         if let Some(process) = self.process.take() {
+            // One that has only begun does not end in order yet.
+            wait_for("the agent", || self.metric("process_start_time_seconds "))?;
             let status = process.stop()?;
             ensure!(status.success(), "the agent ended with {status}: {}", self.log());
         }
