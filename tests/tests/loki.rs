@@ -1,6 +1,9 @@
 //! Loki's API and `skerry logs` on real processes: node and centre say the same of the same lines, what the centre lacks
 //! comes from the node, and lines are seen live, each once.
 
+#![expect(clippy::disallowed_methods, reason = "real processes in real time")]
+#![expect(clippy::print_stdout, reason = "figures for whoever asks for them with --nocapture")]
+
 use anyhow::{Context, ensure};
 use futures_util::StreamExt;
 use serde_json::Value;
