@@ -122,6 +122,12 @@ impl Tailer {
         batch.into_input(Vec::new())
     }
 
+    /// As when a network file system's server forgot all handles.
+    #[cfg(test)]
+    pub(super) fn forget_handles(&mut self) {
+        self.trails.iter_mut().for_each(|trail| trail.reopen(&mut self.shared));
+    }
+
     fn container_intake(&self) -> Intake {
         self.intakes.last().cloned().unwrap_or_default()
     }

@@ -231,6 +231,10 @@ impl Trail {
                     self.replaced(index, unread, shared);
                 }
                 Ok(Turn::Rewritten) => return Advance::Idle,
+                Err(error) if is_stale(&error) => {
+                    self.reopen(shared);
+                    return Advance::Idle;
+                }
                 Err(error) => {
                     shared.round.window.forget();
                     if self.generations[index].content.is_packed() && is_damage(error.kind()) {
@@ -304,6 +308,10 @@ impl Trail {
             let looked = generation.content.look();
             let intact = match looked.and_then(|meta| generation.observe(&meta, now)) {
                 Ok(intact) => intact,
+                Err(error) if is_stale(&error) => {
+                    self.reopen(shared);
+                    return Ok(());
+                }
                 Err(error) => {
                     result = Err(error.into());
                     true
@@ -322,6 +330,18 @@ impl Trail {
             result = result.and(self.discover(shared));
         }
         result
+    }
+
+    /// Lets go of all files, to find them again by the position as after a restart. A network file system's handles end
+    /// when its server forgets them, and the files may be there all the same.
+    pub(super) fn reopen(&mut self, shared: &mut Shared) {
+        let position = self.position();
+        for generation in std::mem::take(&mut self.generations) {
+            shared.release(generation.ident);
+        }
+        self.joiner.forget(&mut shared.round.partial_bytes);
+        shared.round.window.forget();
+        self.phase = Phase::Saved(position);
     }
 
     /// Whether generations are there that are not open.
@@ -411,6 +431,10 @@ impl Trail {
             tracing::info!(path = %self.path.display(), action, "log file can be read again");
         }
     }
+}
+
+fn is_stale(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::StaleNetworkFileHandle
 }
 
 /// Whether an error of reading compressed content is the content's, and will be the same again.

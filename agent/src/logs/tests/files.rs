@@ -244,3 +244,20 @@ fn one_file_under_two_names_is_read_once() {
     rig.settle();
     assert_eq!(rig.lines(), ["one", "two"]);
 }
+
+#[test]
+fn files_whose_handles_a_server_forgot_go_on_where_they_were() {
+    let mut rig = Rig::with(|config| {
+        config.files[0].multiline = Some(serde_json::from_str(r#"{"start": "^\\d"}"#).unwrap());
+    });
+    rig.append("a.log", "1\n2\n  more\n");
+    rig.poll_after(250);
+    rig.tailer.forget_handles();
+    rig.append("a.log", "  again\n3\n");
+    rig.rename("a.log", "a.log.1");
+    rig.append("a.log", "4\n");
+    rig.settle();
+    assert_eq!(rig.lines(), ["1", "2\n  more\n  again", "3", "4"]);
+    assert!(rig.losses.is_empty());
+    assert_eq!(rig.stats.files_open.value(), 1);
+}
