@@ -10,9 +10,10 @@ use std::time::Duration;
 
 /// Longest time that an unacknowledged scrape waits, whatever the interval of collection.
 const SCRAPE_WAIT_MAX: Duration = Duration::from_secs(60);
-/// Longest time that a sender waits for its acknowledgement, so that several of them share a commit. Senders give up
-/// after half a minute or more, and most send once a second.
-const PROMISE_WAIT: Duration = Duration::from_millis(250);
+/// Longest time that a sender waits for its acknowledgement, so that several of them share a commit. Short, because some
+/// send nothing else meanwhile: Docker's fluentd driver waits for each line, and a quarter of a second each would stop
+/// the program that writes them.
+const PROMISE_WAIT: Duration = Duration::from_millis(10);
 /// Shortest time between two commits of log records, unless [`BACKLOG_BYTES`] of full blocks wait: while a backlog is
 /// drained each commit would cover a few milliseconds of reading, and cost as much as a second's.
 const LOG_PACE: Duration = Duration::from_secs(1);

@@ -196,8 +196,9 @@ proptest! {
                 let begun = assembler.begun().copied();
                 let before = assembler.bytes();
                 assembler = Assembler::default();
-                for again in begun.map_or(n + 1, |begun| begun)..=n {
-                    assembler.restore(lines[again].clone(), again, Mono(0), &rules);
+                let begin = begun.unwrap_or(n + 1);
+                for (again, line) in lines.iter().enumerate().take(n + 1).skip(begin) {
+                    assembler.restore(line.clone(), again, Mono(0), &rules);
                 }
                 prop_assert_eq!((assembler.begun().copied(), assembler.bytes()), (begun, before));
             }
