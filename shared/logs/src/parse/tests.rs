@@ -296,6 +296,8 @@ fn syslog_lines() {
             Some(5),
         ),
         ("<0>no time at all", "facility=kern|severity=emerg|message=no time at all", Some(0)),
+        // Of what only begins as RFC 5424 the text is kept.
+        ("<34>1 - - - - - [a b]", "facility=auth|severity=crit|message=1 - - - - - [a b]", Some(2)),
         (
             "Nov 20 22:18:00 host sshd[712]: Accepted",
             "time=Nov 20 22:18:00|hostname=host|app_name=sshd|proc_id=712|message=Accepted",
@@ -311,8 +313,7 @@ fn syslog_lines() {
         let pairs = told(|emit| found = syslog(line.as_bytes(), emit).unwrap());
         assert_eq!((shown(&pairs).as_str(), found), (expected, severity), "{line}");
     }
-    for bad in ["", "text", "<192>x", "<>x", "<34", "<34>1 a b", r#"<34>1 - - - - - [a b="c"#, "<34>1 - - - - - [a b]"]
-    {
+    for bad in ["", "text", "<192>x", "<>x", "<34"] {
         assert!(syslog(bad.as_bytes(), &mut |_, _| {}).is_err(), "{bad:?} was taken");
     }
 }

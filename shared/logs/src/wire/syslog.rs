@@ -22,6 +22,7 @@ const FACILITIES: [&str; 24] = [
     "kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv", "ftp", "ntp",
     "audit", "alert", "clock", "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7",
 ];
+const SEVERITIES: [&str; 8] = ["emerg", "alert", "crit", "err", "warning", "notice", "info", "debug"];
 const MONTHS: [&[u8; 3]; 12] =
     [b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec"];
 /// Longest host, program, process id that is taken for one: RFC 5424 allows 255, 48 and 128.
@@ -80,6 +81,8 @@ pub struct Message<'a> {
     pub severity: Option<u8>,
     /// When it was written, where it says.
     pub at: Option<Stamp>,
+    /// The same as it stands in the message.
+    pub time: &'a [u8],
     /// The machine that it names.
     pub host: &'a [u8],
     /// The program.
@@ -107,6 +110,7 @@ impl<'a> Message<'a> {
             facility: None,
             severity: None,
             at: None,
+            time: b"",
             host: b"",
             app: b"",
             pid: b"",
@@ -131,7 +135,8 @@ impl<'a> Message<'a> {
         if versioned.and_then(|rest| message.read_5424(rest)).is_some() {
             return message;
         }
-        (message.host, message.app, message.pid, message.id, message.at) = (b"", b"", b"", b"", None);
+        (message.host, message.app, message.pid, message.id) = (b"", b"", b"", b"");
+        (message.at, message.time) = (None, b"");
         message.params.clear();
         if dialect == Dialect::Rfc5424 {
             message.is_valid = false;
@@ -153,6 +158,7 @@ impl<'a> Message<'a> {
             b"-" => None,
             time => Some(rfc3339(time).filter(|(_, rest)| rest.is_empty())?.0),
         };
+        self.time = if self.at.is_some() { time } else { b"" };
         let mut rest = rest;
         for part in [&mut self.host, &mut self.app, &mut self.pid, &mut self.id] {
             let (value, behind) = word(rest).filter(|(value, _)| (1..=WORD_BYTES_MAX).contains(&value.len()))?;
@@ -227,6 +233,9 @@ impl<'a> Message<'a> {
         }
         if let Some((at, behind)) = stamp(rest) {
             self.at = Some(at);
+            let time = &rest[..rest.len() - behind.len()];
+            let time = time.strip_prefix(b"*").or_else(|| time.strip_prefix(b".")).unwrap_or(time).trim_ascii_end();
+            self.time = time.strip_suffix(b":").unwrap_or(time);
             rest = behind;
             // A word that no colon or bracket ends is a host, if something follows it.
             if !is_named
@@ -270,6 +279,12 @@ pub const fn level(severity: u8) -> Level {
         5 | 6 => Level::Info,
         _ => Level::Debug,
     }
+}
+
+/// Name of a severity, as syslog.conf has it.
+#[must_use]
+pub const fn severity(number: u8) -> &'static str {
+    SEVERITIES[(number & 7) as usize]
 }
 
 /// Name of a facility, by its number.
