@@ -132,13 +132,20 @@ pub fn run(binaries: &Binaries, folder: &Path, plan: &Plan) -> anyhow::Result<Re
     std::fs::create_dir_all(&logs)?;
     std::fs::write(folder.join("agent.yaml"), config(folder, &plan.styles)?)?;
     let database = folder.join("data/agent.db");
-    let agent = start(binaries, folder)?;
+    // Its end in order commits that the inputs were there: nothing else would for a minute.
     wait_for("the inputs to be known", || {
+        let agent = start(binaries, folder)?;
+        wait_for("the agent to run", || {
+            let said = std::fs::read_to_string(folder.join("agent.log"))?;
+            ensure!(said.contains("agent runs"), "it has not begun: {said}");
+            Ok(())
+        })?;
+        thread::sleep(Duration::from_millis(200));
+        agent.stop()?;
         let known = Stored::inputs(&database)?;
         ensure!(known >= plan.styles.len(), "{known} inputs are known");
         Ok(())
     })?;
-    agent.kill();
     let shared = Arc::new(Shared { stored: Mutex::new(Stored::new(&database)), stop: AtomicBool::new(false) });
     let writers: Vec<_> = plan
         .styles
