@@ -13,7 +13,6 @@ pub mod exposition;
 pub mod host;
 pub mod http;
 pub mod identity;
-pub mod inputs;
 pub mod logs;
 pub mod onalert;
 pub mod own;

@@ -1,7 +1,7 @@
 //! The agent's metrics about itself. They are collected, kept and shipped like all others.
 
 use crate::host;
-use crate::inputs::Count;
+use crate::logs::inputs::Count;
 use crate::push::DropReason;
 use crate::vitals::Vitals;
 use skerry_model::{LabelsBuilder, MetricKind, MetricMeta, Observation};

@@ -4,8 +4,8 @@
 use crate::board::Board;
 use crate::clock::Clock;
 use crate::host;
-use crate::inputs::InputStats;
 use crate::logs::LogStats;
+use crate::logs::inputs::InputStats;
 use crate::probes::ProbeStats;
 use crate::push::PushStats;
 use crate::query::AskStats;

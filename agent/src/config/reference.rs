@@ -1,7 +1,7 @@
 //! The config reference of README.md.
 
 use super::local;
-use crate::{collect, containers, inputs, logs, probes, push, scrape, store, sync};
+use crate::{collect, containers, logs, probes, push, scrape, store, sync};
 use std::fmt::Write;
 
 /// Key, default and meaning of each setting of a section.
@@ -15,7 +15,7 @@ pub fn reference() -> String {
         ("`collect`: node metrics", "collect.", collect::REFERENCE),
         ("`containers`: container runtimes", "containers.", containers::REFERENCE),
         ("`logs`: log inputs", "logs.", logs::REFERENCE),
-        ("`logs`: inputs beside files and containers", "logs.", inputs::REFERENCE),
+        ("`logs`: inputs beside files and containers", "logs.", logs::inputs::REFERENCE),
         ("`probes`: how services look from here", "probes", probes::REFERENCE),
         ("`push`: metrics that programs bring", "push.", push::REFERENCE),
         ("`scrape`: targets that are scraped", "scrape.", scrape::REFERENCE),

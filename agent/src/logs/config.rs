@@ -8,10 +8,10 @@ use skerry_model::{Bytes, Span};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::inputs::{self, ListenInput, LocalInput};
 use super::intake;
 use super::scan::Pattern;
 use super::zone::read_zone;
-use crate::inputs::{self, ListenInput, LocalInput};
 
 /// Most inputs, patterns per input, and own labels per input: bounds of what a config may ask for.
 const INPUTS_MAX: usize = 128;

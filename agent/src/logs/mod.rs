@@ -1,4 +1,5 @@
-//! Log inputs: tails files and the logs of containers, through rotation, restarts and back-pressure.
+//! Log inputs: tails files and the logs of containers, through rotation, restarts and back-pressure. The journal, the
+//! kernel and what listens are in [`inputs`]; what any of them does with a record is in `intake`.
 //!
 //! One task looks at all files every quarter of a second, reads what is new in large reads, and hands it on in
 //! batches: records, the positions that cover exactly these records, and what had to be given up. The store commits
@@ -19,7 +20,8 @@
 //!
 //! Where reading begins without a stored position: in files that are there when an input runs for the first time
 //! (or with changed globs) as `start` says; later files from their begin, with their rotated generations. Rotated
-//! files that gzip or zstd compressed before they were read are read as they are; others' are given up, with an entry. A damaged stored position makes its file begin anew: lines come twice, and the ledger says so.
+//! files that gzip or zstd compressed before they were read are read as they are; others' are given up, with an entry. A
+//! damaged stored position makes its file begin anew: lines come twice, and the ledger says so.
 
 mod config;
 mod content;
@@ -29,8 +31,9 @@ mod file;
 mod frame;
 mod generation;
 mod identity;
-pub mod intake;
-pub(crate) mod level;
+pub mod inputs;
+mod intake;
+mod level;
 mod position;
 mod record;
 mod scan;

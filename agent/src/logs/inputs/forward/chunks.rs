@@ -8,7 +8,7 @@ use ring::digest;
 use std::collections::VecDeque;
 
 /// Most chunks that are remembered as taken.
-pub(in crate::inputs) const DONE_MAX: usize = 384;
+pub(in crate::logs::inputs) const DONE_MAX: usize = 384;
 /// Most chunks of which a part was taken.
 const PARTS_MAX: usize = 32;
 const VERSION: u8 = 1;

@@ -1,7 +1,7 @@
 //! Makes records of events, and joins the parts in which Docker sends long lines.
 
-use crate::inputs::source::{Draft, Source};
-use crate::inputs::stats::Count;
+use crate::logs::inputs::source::{Draft, Source};
+use crate::logs::inputs::stats::Count;
 use crate::logs::intake::Batch;
 use skerry_logs::wire::event::Event;
 use skerry_logs::wire::forward::{Entry, When};

@@ -4,10 +4,10 @@ use super::chunks::{ChunkId, Chunks, Known};
 use super::events::{Joiner, spoilt};
 use super::{CONNECTIONS_MAX, LARGE_MAX, SMALL_BYTES, key};
 use crate::data::PositionUpdate;
-use crate::inputs::config::{Forward, Listen};
-use crate::inputs::listen::{Conn, Listener};
-use crate::inputs::source::{GATHER, LAST_READS, LAST_WAIT, Source, StoreEnded};
-use crate::inputs::stats::Count;
+use crate::logs::inputs::config::{Forward, Listen};
+use crate::logs::inputs::listen::{Conn, Listener};
+use crate::logs::inputs::source::{GATHER, LAST_READS, LAST_WAIT, Source, StoreEnded};
+use crate::logs::inputs::stats::Count;
 use crate::logs::intake::Batch;
 use ring::digest;
 use skerry_logs::wire::forward::{self, Frame, Ping};
@@ -79,7 +79,7 @@ enum Closed {
 ///
 /// # Errors
 /// [`StoreEnded`].
-pub(in crate::inputs) async fn run(
+pub(in crate::logs::inputs) async fn run(
     config: Forward,
     source: Source,
     state: Option<Vec<u8>>,

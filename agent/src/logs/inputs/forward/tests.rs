@@ -1,6 +1,6 @@
 use super::{key, run};
-use crate::inputs::rig::Rig;
-use crate::inputs::stats::Count;
+use crate::logs::inputs::rig::Rig;
+use crate::logs::inputs::stats::Count;
 use skerry_logs::wire::msgpack::{Reader, Scanner, Value, put_array, put_map, put_text};
 use skerry_model::{LossReason, OutputStream};
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
-type Task = tokio::task::JoinHandle<Result<(), crate::inputs::StoreEnded>>;
+type Task = tokio::task::JoinHandle<Result<(), crate::logs::inputs::StoreEnded>>;
 
 fn start(rig: &Rig, more: &str) -> (PathBuf, Task) {
     let path = rig.folder.path().join("forward");

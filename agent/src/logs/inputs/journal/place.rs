@@ -1,6 +1,6 @@
 //! Where reading the journal goes on.
 
-use crate::inputs::config::Journal;
+use crate::logs::inputs::config::Journal;
 use skerry_logs::wire::journal::{CURSOR_BYTES_MAX, sequence};
 use skerry_model::UnixMillis;
 

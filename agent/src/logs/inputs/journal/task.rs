@@ -3,10 +3,10 @@
 use super::key;
 use super::place::{Place, selection};
 use crate::data::PositionUpdate;
-use crate::inputs::config::Journal;
-use crate::inputs::source::{Draft, GATHER, Source, StoreEnded};
-use crate::inputs::stats::Count;
 use crate::logs::Start;
+use crate::logs::inputs::config::Journal;
+use crate::logs::inputs::source::{Draft, GATHER, Source, StoreEnded};
+use crate::logs::inputs::stats::Count;
 use crate::logs::intake::Batch;
 use skerry_logs::wire::journal::{Entry, Next, Parser};
 use skerry_model::{LossReason, OutputStream, TimeRange, UnixMillis};
@@ -30,7 +30,7 @@ const WORDS_BYTES_MAX: usize = 512;
 ///
 /// # Errors
 /// [`StoreEnded`].
-pub(in crate::inputs) async fn run(
+pub(in crate::logs::inputs) async fn run(
     config: Journal,
     source: Source,
     state: Option<Vec<u8>>,

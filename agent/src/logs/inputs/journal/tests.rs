@@ -1,8 +1,8 @@
 use super::key;
 use super::place::Place;
 use super::task::run_program;
-use crate::inputs::rig::Rig;
-use crate::inputs::stats::Count;
+use crate::logs::inputs::rig::Rig;
+use crate::logs::inputs::stats::Count;
 use skerry_model::{Level, LossReason, UnixMillis};
 use std::os::unix::fs::PermissionsExt;
 
@@ -23,7 +23,7 @@ fn program(rig: &Rig, script: &str) -> String {
     path.display().to_string()
 }
 
-fn start(rig: &Rig, program: &str, more: &str) -> tokio::task::JoinHandle<Result<(), crate::inputs::StoreEnded>> {
+fn start(rig: &Rig, program: &str, more: &str) -> tokio::task::JoinHandle<Result<(), crate::logs::inputs::StoreEnded>> {
     let json = format!(r#"{{"journal": {{"enabled": true, "name": "in"{more}}}}}"#);
     let input = Rig::checked(&json).journal.unwrap();
     let source = rig.source(&input.common);

@@ -158,7 +158,7 @@ impl Reader {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inputs::rig::{Rig, WALL};
+    use crate::logs::inputs::rig::{Rig, WALL};
     use skerry_model::Level;
     use std::io::Write;
 

@@ -170,7 +170,7 @@ impl Lines {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inputs::rig::Rig;
+    use crate::logs::inputs::rig::Rig;
     use skerry_model::{Level, LossReason};
     use std::io::Write;
 

@@ -1,10 +1,10 @@
 //! The async shell of the syslog inputs.
 
 use super::{CONNECTIONS_MAX, QUEUE_BYTES_MAX};
-use crate::inputs::config::{Listen, Syslog};
-use crate::inputs::listen::{Conn, Listener};
-use crate::inputs::source::{Draft, GATHER, LAST_READS, LAST_WAIT, Source, StoreEnded};
-use crate::inputs::stats::Count;
+use crate::logs::inputs::config::{Listen, Syslog};
+use crate::logs::inputs::listen::{Conn, Listener};
+use crate::logs::inputs::source::{Draft, GATHER, LAST_READS, LAST_WAIT, Source, StoreEnded};
+use crate::logs::inputs::stats::Count;
 use crate::logs::intake::Batch;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -35,7 +35,11 @@ const PARTIAL_MAX: Duration = Duration::from_secs(300);
 ///
 /// # Errors
 /// [`StoreEnded`].
-pub(in crate::inputs) async fn run(config: Syslog, source: Source, stop: CancellationToken) -> Result<(), StoreEnded> {
+pub(in crate::logs::inputs) async fn run(
+    config: Syslog,
+    source: Source,
+    stop: CancellationToken,
+) -> Result<(), StoreEnded> {
     let Some(listener) = Listener::open(&config.listen, MODE, &source, &stop).await else { return Ok(()) };
     let outcome = match listener {
         Listener::Udp(_) | Listener::Datagram(_) => {

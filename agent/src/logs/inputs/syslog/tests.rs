@@ -1,16 +1,20 @@
 use super::run;
-use crate::inputs::rig::{Rig, WALL};
-use crate::inputs::stats::Count;
+use crate::logs::inputs::rig::{Rig, WALL};
+use crate::logs::inputs::stats::Count;
 use skerry_model::{Level, LossReason, UnixMillis};
 use std::sync::Arc;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpStream, UdpSocket, UnixDatagram};
 
-fn start(rig: &Rig, listen: &str) -> tokio::task::JoinHandle<Result<(), crate::inputs::StoreEnded>> {
+fn start(rig: &Rig, listen: &str) -> tokio::task::JoinHandle<Result<(), crate::logs::inputs::StoreEnded>> {
     start_as(rig, "in", listen)
 }
 
-fn start_as(rig: &Rig, name: &str, listen: &str) -> tokio::task::JoinHandle<Result<(), crate::inputs::StoreEnded>> {
+fn start_as(
+    rig: &Rig,
+    name: &str,
+    listen: &str,
+) -> tokio::task::JoinHandle<Result<(), crate::logs::inputs::StoreEnded>> {
     let json = format!(r#"{{"syslog": [{{"name": "{name}", "listen": "{listen}", "labels": {{"site": "north"}}}}]}}"#);
     let input = Rig::checked(&json).syslog.remove(0);
     let source = rig.source(&input.common).marked();
