@@ -7,7 +7,7 @@
 //! - What stages remember from record to record (rates, windows) is the input's, not the file's.
 
 use skerry_logs::pipeline::{Counts, Now, Output, Pipeline, Stages};
-use skerry_model::{LogRecord, LossEntry, LossReason, Mono, Observation, StreamKind, TimeRange};
+use skerry_model::{LogRecord, LossEntry, LossReason, Observation, StreamKind, TimeRange};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::stats::LogStats;
@@ -23,7 +23,7 @@ const SOURCE_BYTES_MAX: usize = 256;
 
 /// What one round of an input gathers.
 #[derive(Debug, Default)]
-pub struct Batch {
+pub(super) struct Batch {
     out: Output,
     bytes: usize,
     /// Records that went in, and losses that were noted: whether anything happened since is told by it alone, because
@@ -34,24 +34,24 @@ pub struct Batch {
 impl Batch {
     /// Whether no more records should go in: 1000 records or 256 KiB.
     #[must_use]
-    pub fn is_full(&self) -> bool {
+    pub(super) fn is_full(&self) -> bool {
         self.out.records.len() >= BATCH_RECORDS || self.bytes >= BATCH_BYTES
     }
 
     /// Whether there is nothing in it.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.out.records.is_empty() && self.out.losses.is_empty()
     }
 
     /// Grows with every record and loss that goes in.
     #[must_use]
-    pub fn taken(&self) -> u64 {
+    pub(super) fn taken(&self) -> u64 {
         self.taken
     }
 
     /// Adds to the losses; those of one source and reason are one entry.
-    pub fn lose(&mut self, source: &str, reason: LossReason, count: Option<u64>, range: TimeRange) {
+    pub(super) fn lose(&mut self, source: &str, reason: LossReason, count: Option<u64>, range: TimeRange) {
         self.taken += 1;
         let source = ledger_name(source).to_owned();
         self.merge(LossEntry { stream: StreamKind::Logs, reason, count, range, source });
@@ -81,7 +81,7 @@ impl Batch {
 
     /// What goes to the store, with the positions behind its records.
     #[must_use]
-    pub fn into_input(self, positions: Vec<PositionUpdate>) -> LogInput {
+    pub(super) fn into_input(self, positions: Vec<PositionUpdate>) -> LogInput {
         LogInput { records: self.out.records, positions, losses: self.out.losses, committed: None }
     }
 }
@@ -97,7 +97,7 @@ fn ledger_name(source: &str) -> &str {
 
 /// The stages of one input at work. A clone is another handle to the same ones.
 #[derive(Debug, Clone, Default)]
-pub struct Intake {
+pub(super) struct Intake {
     /// `None` where the input has no stages: its records go straight through.
     pipeline: Option<Arc<Mutex<Pipeline>>>,
     stats: Arc<LogStats>,
@@ -108,7 +108,7 @@ impl Intake {
     ///
     /// # Errors
     /// As [`Pipeline::new`]; check each list by itself first ([`faults`]) for keys that name the list.
-    pub fn new(own: &Stages, all: &Stages, stats: &Arc<LogStats>) -> Result<Self, Vec<(String, String)>> {
+    pub(super) fn new(own: &Stages, all: &Stages, stats: &Arc<LogStats>) -> Result<Self, Vec<(String, String)>> {
         if own.0.iter().chain(&all.0).any(|stage| redacts(&stage.0)) {
             wipe::begin();
         }
@@ -123,7 +123,7 @@ impl Intake {
     }
 
     /// Takes one record. `source` names it in the ledger: a path, an address; its end counts where it is long.
-    pub fn take(&self, record: LogRecord, source: &str, now: Now, batch: &mut Batch) {
+    pub(super) fn take(&self, record: LogRecord, source: &str, now: Now, batch: &mut Batch) {
         self.stats.lines.add(1);
         self.stats.bytes.add(record.line.len() as u64);
         batch.taken += 1;
@@ -141,7 +141,7 @@ impl Intake {
     }
 
     /// Does what stages have due by now, as telling how often a record was repeated.
-    pub fn tick(&self, now: Now, batch: &mut Batch) {
+    pub(super) fn tick(&self, now: Now, batch: &mut Batch) {
         if let Some(pipeline) = &self.pipeline {
             let (records, losses) = (batch.out.records.len(), batch.out.losses.len());
             let mut pipeline = lock(pipeline);
@@ -153,18 +153,12 @@ impl Intake {
     }
 
     /// Ends what stages remember, when the input ends: windows that are still open are told as they are.
-    pub fn end(&self, now: Now, batch: &mut Batch) {
+    pub(super) fn end(&self, now: Now, batch: &mut Batch) {
         if let Some(pipeline) = &self.pipeline {
             let (records, losses) = (batch.out.records.len(), batch.out.losses.len());
             lock(pipeline).flush(now, &mut batch.out);
             batch.settle(records, losses);
         }
-    }
-
-    /// When [`tick`](Self::tick) has something to do.
-    #[must_use]
-    pub fn next_tick(&self) -> Option<Mono> {
-        self.pipeline.as_ref().and_then(|pipeline| lock(pipeline).next_tick())
     }
 }
 
@@ -179,7 +173,7 @@ fn redacts(stage: &serde_json::Value) -> bool {
 
 /// Every fault of one list of stages, with its keys below `key`.
 #[must_use]
-pub fn faults(key: &str, stages: &Stages) -> Vec<(String, String)> {
+pub(super) fn faults(key: &str, stages: &Stages) -> Vec<(String, String)> {
     let faults = Pipeline::with_zones(&[stages], &read_zone).err().unwrap_or_default();
     faults.into_iter().map(|(below, problem)| (format!("{key}{below}"), problem)).collect()
 }
