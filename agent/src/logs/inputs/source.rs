@@ -178,12 +178,15 @@ impl Source {
         Ok(())
     }
 
-    /// Lets stages tell what is due, until `stop`.
+    /// Lets stages tell what is due, until `stop`, and then what is still open.
     pub(super) async fn tick(self, stop: CancellationToken) -> Result<(), StoreEnded> {
         let mut batch = Batch::default();
         loop {
             tokio::select! {
-                () = stop.cancelled() => return Ok(()),
+                () = stop.cancelled() => {
+                    self.intake.end(self.now(), &mut batch);
+                    return self.send(&mut batch, Vec::new()).await;
+                }
                 () = tokio::time::sleep(TICK) => {}
             }
             self.intake.tick(self.now(), &mut batch);
