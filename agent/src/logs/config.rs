@@ -18,8 +18,17 @@ const INPUTS_MAX: usize = 128;
 const PATTERNS_MAX: usize = 64;
 const LABELS_MAX: usize = 32;
 /// Labels that the input sets itself.
-const RESERVED: [&str; 7] =
-    ["source", "filename", "container", "container_id", "image", "compose_project", "compose_service"];
+const RESERVED: [&str; 9] = [
+    "source",
+    "filename",
+    "container",
+    "container_id",
+    "image",
+    "compose_project",
+    "compose_service",
+    "namespace",
+    "pod",
+];
 
 /// Settings of the log inputs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -104,13 +113,15 @@ pub struct ContainerInput {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Format {
-    /// By the file's first bytes.
+    /// By the file's first bytes; of others each line that is an entry of the CRI format is read as one.
     #[default]
     Auto,
     /// Each line is a record.
     Plain,
     /// Each line is an entry of Docker's json-file driver.
     DockerJson,
+    /// Each line is an entry of the CRI format, as the kubelet's pods have them.
+    Cri,
 }
 
 /// Where to begin in a file that was there before its input was.
@@ -162,7 +173,11 @@ pub const REFERENCE: &[(&str, &str, &str)] = &[
     ("files[].name", "required", "unique name of the input; becomes the label source"),
     ("files[].paths", "required", "globs of absolute paths: * ? [a-z] {a,b}, and ** for any depth"),
     ("files[].exclude", "[]", "globs of absolute paths that are left out"),
-    ("files[].format", "auto", "plain, docker-json, or auto: by the file's first bytes"),
+    (
+        "files[].format",
+        "auto",
+        "plain, docker-json, cri, or auto: by the file's first bytes, and each line that is one of CRI",
+    ),
     ("files[].labels", "{}", "labels for each record"),
     (
         "files[].start",

@@ -1,4 +1,4 @@
-//! Reads lines of the CRI log format, which Podman's k8s-file driver writes:
+//! Reads lines of the CRI log format, which containerd, CRI-O and Podman's k8s-file driver write:
 //! `2026-11-20T22:18:00.123456789+00:00 stdout F text`.
 //!
 //! Podman calls that driver json-file where it speaks Docker's API (seen with 4.3.1), so only the lines tell. A line
@@ -6,6 +6,20 @@
 
 use super::dockerjson::{Entry, parse_time};
 use skerry_model::OutputStream;
+
+/// Whether a line begins as an entry does. Cheap for lines of other kinds.
+pub(super) fn is_entry(line: &[u8]) -> bool {
+    /// RFC 3339 with nanoseconds and an offset.
+    const TIME_BYTES_MAX: usize = 35;
+    let head = &line[..line.len().min(TIME_BYTES_MAX + 1)];
+    let Some(end) = line.first().filter(|b| b.is_ascii_digit()).and_then(|_| memchr::memchr(b' ', head)) else {
+        return false;
+    };
+    let rest = &line[end + 1..];
+    let tag = rest.strip_prefix(b"stdout ").or_else(|| rest.strip_prefix(b"stderr "));
+    tag.is_some_and(|tag| matches!(tag.first(), Some(b'F' | b'P')) && matches!(tag.get(1), None | Some(b' ' | b':')))
+        && parse_time(&line[..end]).is_some()
+}
 
 /// Appends the text of a line to `text`, with a newline where it is whole, as entries of Docker have it. `None` and
 /// `text` as it was, if the line has another form.
@@ -49,6 +63,22 @@ mod tests {
             let mut read = Vec::new();
             assert_eq!(decode(line.as_bytes(), &mut read), Some(Entry { output, at }), "{line}");
             assert_eq!(read, text.as_bytes());
+            assert!(is_entry(line.as_bytes()));
+        }
+    }
+
+    #[test]
+    fn lines_that_only_look_alike_are_none() {
+        for line in [
+            "",
+            "2026-11-20T22:18:00Z",
+            "2026-11-20T22:18:00Z stdout",
+            "2026-11-20T22:18:00Z stdout Fine",
+            "2026-11-20T22:18:00Z stdin F x",
+            "2026-11-20 22:18:00 stdout F x",
+            "10 stdout F x",
+        ] {
+            assert!(!is_entry(line.as_bytes()), "{line}");
         }
     }
 

@@ -6,6 +6,7 @@ use std::io;
 
 use super::config::Format;
 use super::content::{self, Content};
+use super::cri;
 use super::file::{Meta, Print};
 use super::frame::{self, Frame};
 use super::intake::Batch;
@@ -248,7 +249,7 @@ impl Generation {
                     continue;
                 }
             };
-            if docker {
+            if docker || is_entry(format, text) {
                 joiner.entry(text, cut, self.id, self.offset, &mut sink);
             } else {
                 joiner.plain(text, cut, self.id, self.offset, &mut sink);
@@ -276,7 +277,7 @@ impl Generation {
         let n = self.content.read_at(&mut line, self.offset)?;
         line.truncate(n);
         if !line.is_empty() && !self.skipping {
-            if self.is_docker(format, &line) {
+            if self.is_docker(format, &line) || is_entry(format, &line) {
                 joiner.entry(&line, false, self.id, self.offset, &mut sink);
             } else {
                 joiner.plain(&line, false, self.id, self.offset, &mut sink);
@@ -306,7 +307,7 @@ impl Generation {
             match frame::next(window.between(at, span.end), longest, skipping) {
                 Frame::Line { text } => {
                     let begun = Begun { generation: self.id, start: at, at: sink.now.wall };
-                    joiner.replay(text, docker, slot, begun, &mut sink);
+                    joiner.replay(text, docker || is_entry(format, text), slot, begun, &mut sink);
                     at += text.len() as u64 + 1;
                 }
                 Frame::Cut { text } => {
@@ -332,7 +333,7 @@ impl Generation {
         let head = if self.print.begin().is_empty() { next } else { self.print.begin() };
         match format {
             Format::Plain => false,
-            Format::DockerJson => true,
+            Format::DockerJson | Format::Cri => true,
             Format::Auto => head.starts_with(br#"{"log":""#),
         }
     }
@@ -340,4 +341,10 @@ impl Generation {
     fn absorb(&mut self, window: &Window) {
         self.print.absorb(self.offset, |from, to| window.between(from, to));
     }
+}
+
+/// Whether a line of a file whose format nobody named is an entry of the CRI format. Each line is asked: the first bytes of
+/// a file, which could tell once, are not remembered for they may be secret.
+fn is_entry(format: Format, line: &[u8]) -> bool {
+    format == Format::Auto && cri::is_entry(line)
 }

@@ -34,6 +34,7 @@ mod identity;
 pub mod inputs;
 mod intake;
 mod level;
+mod pods;
 mod position;
 mod record;
 mod scan;

@@ -317,6 +317,7 @@ impl Tailer {
                 input.labels.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
             labels.push(("source".to_owned(), input.name.clone()));
             labels.push(("filename".to_owned(), path.display().to_string()));
+            labels.extend(super::pods::labels(&path));
             let intake = self.intakes[index].clone();
             let origin = Origin {
                 labels: label_set(labels),
@@ -454,9 +455,12 @@ fn container_labels(container: &ContainerInfo, path: &str) -> Labels {
         ("container_id".to_owned(), container.id.chars().take(12).collect()),
         ("image".to_owned(), container.image.clone()),
     ];
-    for (label, from) in
-        [("compose_project", "com.docker.compose.project"), ("compose_service", "com.docker.compose.service")]
-    {
+    for (label, from) in [
+        ("compose_project", "com.docker.compose.project"),
+        ("compose_service", "com.docker.compose.service"),
+        ("namespace", "io.kubernetes.pod.namespace"),
+        ("pod", "io.kubernetes.pod.name"),
+    ] {
         if let Some(value) = container.labels.get(from) {
             labels.push((label.to_owned(), value.clone()));
         }

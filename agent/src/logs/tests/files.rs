@@ -261,3 +261,32 @@ fn files_whose_handles_a_server_forgot_go_on_where_they_were() {
     assert!(rig.losses.is_empty());
     assert_eq!(rig.stats.files_open.value(), 1);
 }
+
+#[test]
+fn pods_logs_are_read_as_the_kubelet_lays_them_out() {
+    let mut rig = Rig::with(|config| {
+        let folder = config.files[0].paths[0].replace("*.log", "pods/*/*/*.log");
+        config.files[0].paths = vec![folder];
+    });
+    fs::create_dir_all(rig.path("pods/shop_web-1_9f1a/app")).unwrap();
+    let at = "2026-11-20T22:18:00.123456789Z";
+    rig.append(
+        "pods/shop_web-1_9f1a/app/0.log",
+        format!("{at} stdout F whole\n{at} stderr P cut {at}\n{at} stdout P other\n{at} stderr F , joined\nno entry\n"),
+    );
+    rig.settle();
+    let found: Vec<_> =
+        rig.records.iter().map(|record| (record.output, String::from_utf8_lossy(&record.line).into_owned())).collect();
+    assert_eq!(
+        found,
+        [
+            (OutputStream::Stdout, "whole".into()),
+            (OutputStream::Stderr, format!("cut {at}, joined")),
+            (OutputStream::None, "no entry".into())
+        ],
+        "what stdout has not ended waits"
+    );
+    let labels = &rig.records[0].labels;
+    assert_eq!(["namespace", "pod", "container"].map(|name| labels.value(name)), ["shop", "web-1", "app"]);
+    assert_eq!(rig.records[0].at, UnixMillis(1_795_213_080_123));
+}
