@@ -478,7 +478,10 @@ impl Shell {
             Command::Ledger(reply) => drop(reply.send(writer.ledger())),
             Command::Flush(reply) | Command::Close(reply) => {
                 self.drain_logs(writer);
-                drop(reply.send(writer.flush(now)));
+                let outcome = writer.flush(now);
+                // Who was told that it is written reads where the streams stand by then.
+                self.publish(writer);
+                drop(reply.send(outcome));
             }
         }
     }
