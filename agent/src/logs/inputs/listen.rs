@@ -1,14 +1,19 @@
 //! Sockets of the inputs: where they listen, and connections of either kind behind one type.
 
 use super::config::Listen;
-use super::source::Source;
+use super::source::{GATHER, Source, StoreEnded};
+use super::stats::Count;
+use std::future::Future;
 use std::io;
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream, UdpSocket, UnixDatagram, UnixListener, UnixStream};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+/// Connections of one input at a time.
+pub(super) const CONNECTIONS_MAX: usize = 64;
 /// Time between two attempts to listen.
 const LISTEN_EVERY: Duration = Duration::from_secs(30);
 /// Room in the kernel for datagrams that come in a burst; the kernel's own limit bounds it.
@@ -192,6 +197,53 @@ impl Conn {
         }
         Ok(())
     }
+}
+
+/// Serves peers until `stop`, then waits until each connection has ended. `serve` makes of a connection, with its peer's
+/// name, what is to be done with it. While [`CONNECTIONS_MAX`] are open further peers wait in the kernel's queue.
+///
+/// # Errors
+/// [`StoreEnded`].
+pub(super) async fn serve_all<F>(
+    listener: &Listener,
+    source: &Source,
+    stop: &CancellationToken,
+    serve: impl Fn(Conn, String) -> F,
+) -> Result<(), StoreEnded>
+where
+    F: Future<Output = Result<(), StoreEnded>> + Send + 'static,
+{
+    let mut served = JoinSet::new();
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => break,
+            accepted = listener.accept(), if served.len() < CONNECTIONS_MAX => match accepted {
+                Ok((conn, peer)) => {
+                    source.stats.add(Count::Connections, 1);
+                    served.spawn(serve(conn, peer));
+                    if served.len() == CONNECTIONS_MAX {
+                        source.problem(&format!("{CONNECTIONS_MAX} connections are open: further ones wait"));
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(%error, source = &*source.name, "a connection could not be accepted");
+                    tokio::time::sleep(GATHER).await;
+                }
+            },
+            Some(ended) = served.join_next() => {
+                source.stats.sub(Count::Connections, 1);
+                if served.len() + 1 == CONNECTIONS_MAX {
+                    source.solved();
+                }
+                ended.unwrap_or(Ok(()))?;
+            }
+        }
+    }
+    while let Some(ended) = served.join_next().await {
+        source.stats.sub(Count::Connections, 1);
+        ended.unwrap_or(Ok(()))?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -24,8 +24,6 @@ mod tests;
 
 pub(super) use task::run;
 
-/// Connections at a time.
-const CONNECTIONS_MAX: usize = 64;
 /// Bytes of an unfinished frame that every connection may hold.
 const SMALL_BYTES: usize = 64 << 10;
 /// Connections that may hold a longer frame at a time.

@@ -2,10 +2,10 @@
 
 use super::chunks::{ChunkId, Chunks, Known};
 use super::events::{Joiner, spoilt};
-use super::{CONNECTIONS_MAX, LARGE_MAX, SMALL_BYTES, key};
+use super::{LARGE_MAX, SMALL_BYTES, key};
 use crate::data::PositionUpdate;
 use crate::logs::inputs::config::{Forward, Listen};
-use crate::logs::inputs::listen::{Conn, Listener};
+use crate::logs::inputs::listen::{Conn, Listener, serve_all};
 use crate::logs::inputs::source::{GATHER, LAST_READS, LAST_WAIT, Source, StoreEnded};
 use crate::logs::inputs::stats::Count;
 use crate::logs::intake::Batch;
@@ -18,7 +18,6 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
-use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -75,6 +74,17 @@ enum Closed {
     Busy,
 }
 
+impl Closed {
+    /// Why records may be missing that came this way. Nobody knows how many were in what cannot be read, nor whether the
+    /// sender will bring them again.
+    fn loss(&self) -> Option<LossReason> {
+        match self {
+            Self::Frame(_) | Self::Scan(_) | Self::Partial => Some(LossReason::Parse),
+            Self::Store(_) | Self::Io(_) | Self::Key | Self::Handshake | Self::Write | Self::Busy => None,
+        }
+    }
+}
+
 /// Serves one input until `stop`. `state`: its stored chunks.
 ///
 /// # Errors
@@ -95,38 +105,7 @@ pub(in crate::logs::inputs) async fn run(
         frame_bytes_max: config.frame_bytes_max,
         source,
     });
-    let source = &shared.source;
-    let mut served = JoinSet::new();
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => break,
-            // Further peers wait in the kernel's queue until one goes.
-            accepted = listener.accept(), if served.len() < CONNECTIONS_MAX => match accepted {
-                Ok((conn, peer)) => {
-                    source.stats.add(Count::Connections, 1);
-                    served.spawn(serve(conn, peer, shared.clone(), stop.clone()));
-                    if served.len() == CONNECTIONS_MAX {
-                        source.problem(&format!("{CONNECTIONS_MAX} connections are open: further ones wait"));
-                    }
-                }
-                Err(error) => {
-                    tracing::warn!(%error, source = &*source.name, "a connection could not be accepted");
-                    tokio::time::sleep(GATHER).await;
-                }
-            },
-            Some(ended) = served.join_next() => {
-                source.stats.sub(Count::Connections, 1);
-                if served.len() + 1 == CONNECTIONS_MAX {
-                    source.solved();
-                }
-                ended.unwrap_or(Ok(()))?;
-            }
-        }
-    }
-    while let Some(ended) = served.join_next().await {
-        source.stats.sub(Count::Connections, 1);
-        ended.unwrap_or(Ok(()))?;
-    }
+    serve_all(&listener, &shared.source, &stop, |conn, peer| serve(conn, peer, shared.clone(), stop.clone())).await?;
     if let Listen::UnixStream(path) = &config.listen {
         // The next run makes it anew; where it is gone already, so much the better.
         let _ = std::fs::remove_file(path);
@@ -136,8 +115,7 @@ pub(in crate::logs::inputs) async fn run(
 
 /// Serves a connection to its end, and says why where this side ended it.
 async fn serve(conn: Conn, peer: String, shared: Arc<Shared>, stop: CancellationToken) -> Result<(), StoreEnded> {
-    let stats = shared.source.stats.clone();
-    let name = shared.source.name.clone();
+    let source = shared.source.clone();
     let mut session = Session {
         conn,
         peer,
@@ -155,10 +133,14 @@ async fn serve(conn: Conn, peer: String, shared: Arc<Shared>, stop: Cancellation
         Ok(()) => Ok(()),
         Err(Closed::Store(ended)) => Err(ended),
         Err(why) => {
-            stats.add(Count::Faults, 1);
-            let (source, peer) = (&*name, session.peer);
-            tracing::warn!(source, peer, %why, "a connection of a forward sender was closed");
-            Ok(())
+            source.stats.add(Count::Faults, 1);
+            tracing::warn!(source = &*source.name, peer = session.peer, %why, "a connection of a forward sender was closed");
+            // Closed before the ledger has it: the peer is not to wait for a store that is busy.
+            drop(session.conn);
+            let Some(reason) = why.loss() else { return Ok(()) };
+            let mut batch = Batch::default();
+            source.lose(reason, None, &mut batch);
+            source.send_bare(&mut batch, Vec::new()).await
         }
     }
 }

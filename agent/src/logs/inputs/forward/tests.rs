@@ -174,6 +174,8 @@ async fn garbage_and_long_frames_cost_their_own_connection() {
         assert_eq!(answer(&mut stream).await, None, "{bad:x?}");
     }
     assert_eq!(rig.count(Count::Faults), 4);
+    rig.until("the ledger's entries", |rig| rig.losses.len() == 4).await;
+    assert!(rig.losses.iter().all(|loss| (loss.reason, loss.count) == (LossReason::Parse, None)), "{:?}", rig.losses);
     // Damage behind whole events: these are taken, the rest is told, and the sender need not send it for ever.
     let mut stream = connect(&path).await;
     let mut spoilt = frame(0..3, Some("spoilt"));
@@ -184,7 +186,7 @@ async fn garbage_and_long_frames_cost_their_own_connection() {
     stream.write_all(&spoilt).await.unwrap();
     rig.until("what is whole", |rig| rig.records.len() == 3).await;
     assert_eq!(ack(&mut stream).await.as_deref(), Some("spoilt"));
-    assert_eq!((rig.losses[0].reason, rig.losses[0].count), (LossReason::Parse, None));
+    assert_eq!((rig.losses[4].reason, rig.losses[4].count), (LossReason::Parse, None));
     rig.stop.cancel();
     rig.rest(task).await;
 }

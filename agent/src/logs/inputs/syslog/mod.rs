@@ -6,7 +6,7 @@
 //!
 //! Invariants:
 //! - Every message becomes a record; what is not understood is its text.
-//! - A connection holds at most a message and a read; [`CONNECTIONS_MAX`] are served at a time.
+//! - A connection holds at most a message and a read; `CONNECTIONS_MAX` (64) are served at a time.
 
 mod task;
 #[cfg(test)]
@@ -16,5 +16,3 @@ pub(super) use task::run;
 
 /// Bytes of datagrams that wait in memory.
 pub(super) const QUEUE_BYTES_MAX: usize = 1 << 20;
-/// Connections at a time.
-pub(super) const CONNECTIONS_MAX: usize = 64;

@@ -1,8 +1,8 @@
 //! The async shell of the syslog inputs.
 
-use super::{CONNECTIONS_MAX, QUEUE_BYTES_MAX};
+use super::QUEUE_BYTES_MAX;
 use crate::logs::inputs::config::{Listen, Syslog};
-use crate::logs::inputs::listen::{Conn, Listener};
+use crate::logs::inputs::listen::{Conn, Listener, serve_all};
 use crate::logs::inputs::source::{Draft, GATHER, LAST_READS, LAST_WAIT, Source, StoreEnded};
 use crate::logs::inputs::stats::Count;
 use crate::logs::intake::Batch;
@@ -14,7 +14,6 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
-use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -45,7 +44,11 @@ pub(in crate::logs::inputs) async fn run(
         Listener::Udp(_) | Listener::Datagram(_) => {
             Datagrams::new(listener, Maker::new(source, config.dialect)).run(&stop).await
         }
-        Listener::Tcp(_) | Listener::Stream(_) => accept(&listener, &Maker::new(source, config.dialect), &stop).await,
+        Listener::Tcp(_) | Listener::Stream(_) => {
+            let maker = Maker::new(source, config.dialect);
+            let serve = |conn, peer| Stream { conn, peer, maker: maker.clone() }.run(stop.clone());
+            serve_all(&listener, &maker.source, &stop, serve).await
+        }
     };
     if let Listen::UnixDatagram(path) | Listen::UnixStream(path) = &config.listen {
         // The next run makes it anew; where it is gone already, so much the better.
@@ -220,43 +223,6 @@ impl Datagrams {
             self.maker.record(&bytes, &peer, false, batch);
         }
     }
-}
-
-/// Serves connections until `stop`, then until each has handed on what had come.
-async fn accept(listener: &Listener, maker: &Maker, stop: &CancellationToken) -> Result<(), StoreEnded> {
-    let (mut served, source) = (JoinSet::new(), &maker.source);
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => break,
-            // Further peers wait in the kernel's queue until one goes.
-            accepted = listener.accept(), if served.len() < CONNECTIONS_MAX => match accepted {
-                Ok((conn, peer)) => {
-                    let stream = Stream { conn, peer, maker: maker.clone() };
-                    source.stats.add(Count::Connections, 1);
-                    served.spawn(stream.run(stop.clone()));
-                    if served.len() == CONNECTIONS_MAX {
-                        source.problem(&format!("{CONNECTIONS_MAX} connections are open: further ones wait"));
-                    }
-                }
-                Err(error) => {
-                    tracing::warn!(%error, source = &*source.name, "a connection could not be accepted");
-                    tokio::time::sleep(GATHER).await;
-                }
-            },
-            Some(ended) = served.join_next() => {
-                source.stats.sub(Count::Connections, 1);
-                if served.len() + 1 == CONNECTIONS_MAX {
-                    source.solved();
-                }
-                ended.unwrap_or(Ok(()))?;
-            }
-        }
-    }
-    while let Some(ended) = served.join_next().await {
-        source.stats.sub(Count::Connections, 1);
-        ended.unwrap_or(Ok(()))?;
-    }
-    Ok(())
 }
 
 /// A connection.
