@@ -273,6 +273,14 @@ fn event_text(kind: &EventKind) -> String {
         EventKind::CollectorFailed { collector, error } => format!("collector {collector} fails: {error}"),
         EventKind::CollectorRecovered { collector } => format!("collector {collector} works again"),
         EventKind::ClockStep { by_ms } => format!("clock set by {by_ms} ms"),
+        EventKind::Alert(alert) => {
+            let state = match (alert.ends_at, alert.is_history) {
+                (None, _) => "fires",
+                (Some(_), false) => "ended",
+                (Some(_), true) => "fired and ended offline",
+            };
+            format!("alert {} {state}, value {}", alert.labels, alert.value)
+        }
     }
 }
 

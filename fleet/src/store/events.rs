@@ -81,6 +81,7 @@ pub fn event_kind(kind: &EventKind) -> &'static str {
         EventKind::CollectorFailed { .. } => "collector_failed",
         EventKind::CollectorRecovered { .. } => "collector_recovered",
         EventKind::ClockStep { .. } => "clock_step",
+        EventKind::Alert(_) => "alert",
     }
 }
 

@@ -7,6 +7,7 @@
 //! - A value that exists is valid. Constructors parse; nothing re-checks a [`NodeId`] or [`Labels`] later.
 //! - Every type that peers fill has a bound on its size, stated where it is parsed.
 
+mod alert;
 mod container;
 mod id;
 mod labels;
@@ -16,6 +17,7 @@ mod quantity;
 mod sample;
 mod time;
 
+pub use alert::{Alert, Fingerprint, InvalidFingerprint};
 pub use container::{ContainerAddress, ContainerInfo, ContainerNetwork, ContainerPort};
 pub use id::{Epoch, InvalidNodeId, InvalidStreamName, NodeId, Seq, SeriesId, StreamKind, StreamName};
 pub use labels::{InvalidLabels, LABEL_BYTES_MAX, LABELS_MAX, Labels, LabelsBuilder};

@@ -19,8 +19,8 @@ mod topic;
 
 pub use ack::SeqSet;
 pub use message::{
-    Ack, Acks, Answer, AnswerPart, Ask, AskId, AskKind, Backlog, Batch, Body, ConfigState, Event, EventKind, Gone,
-    Hello, HostFacts, LiveLine, PROTOCOL_VERSION, Status, StatusReport, StreamTip, Trust,
+    Ack, Acks, AlertEvent, Answer, AnswerPart, Ask, AskId, AskKind, Backlog, Batch, Body, ConfigState, Event,
+    EventKind, Gone, Hello, HostFacts, LiveLine, PROTOCOL_VERSION, Status, StatusReport, StreamTip, Trust,
 };
 pub use query::{
     ASK_BYTES_MAX, ASKS_LOGS_VERSION, ASKS_VERSION, Done, InvalidPoints, LogEntry, PIECE_BYTES_MAX, POINT_BYTES,
@@ -34,5 +34,7 @@ pub const MESSAGE_BYTES_MAX: usize = 1 << 20;
 pub const LIVE_LINE_BYTES_MAX: usize = 4096;
 /// Most events in one batch.
 pub const EVENTS_MAX: usize = 1024;
+/// Most receivers that one [`AlertEvent`] names.
+pub const TOLD_MAX: usize = 16;
 /// Most selective ranges in one [`Ack`].
 pub const ACK_RANGES_MAX: usize = 64;

@@ -298,6 +298,36 @@ pub enum EventKind {
         /// By how many milliseconds it moved forward; negative when it was set back.
         by_ms: i64,
     },
+    /// An alert of the node's own rules began or ended.
+    Alert(AlertEvent),
+}
+
+/// What happened to an alert on the node. An alert has one event when it begins to fire and one when it ends; one that
+/// began and ended while nobody could be told has a single event, which is history and pages nobody.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AlertEvent {
+    /// Its labels on the node; the centre adds the node's own.
+    #[serde(rename = "l")]
+    pub labels: Labels,
+    /// What people are told.
+    #[serde(rename = "n")]
+    pub annotations: Labels,
+    /// Since when it fires.
+    #[serde(rename = "s")]
+    pub starts_at: UnixMillis,
+    /// When it ended; `None` while it fires.
+    #[serde(rename = "e", default, skip_serializing_if = "Option::is_none")]
+    pub ends_at: Option<UnixMillis>,
+    /// Value of its expression when this was written, as Prometheus writes numbers.
+    #[serde(rename = "v")]
+    pub value: String,
+    /// Names of the receivers that the node has told of this episode by itself; the centre does not tell those of the
+    /// same name again. At most [`crate::TOLD_MAX`].
+    #[serde(rename = "t", default, skip_serializing_if = "Vec::is_empty")]
+    pub told: Vec<String>,
+    /// It began and ended before the centre could be told.
+    #[serde(rename = "h", default)]
+    pub is_history: bool,
 }
 
 /// `down/trust`: what a node must believe to verify anything else, all sealed.
@@ -479,6 +509,15 @@ mod tests {
         let kinds = vec![
             EventKind::Stopped,
             EventKind::ClockStep { by_ms: -3 },
+            EventKind::Alert(AlertEvent {
+                labels: Labels::new([("alertname", "Hot")]).unwrap(),
+                annotations: Labels::default(),
+                starts_at: UnixMillis(5),
+                ends_at: None,
+                value: "81.5".into(),
+                told: vec!["buzzer".into()],
+                is_history: false,
+            }),
             EventKind::Loss(LossEntry {
                 stream: StreamKind::Logs,
                 reason: LossReason::Oversize,

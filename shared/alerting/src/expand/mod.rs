@@ -1,0 +1,1 @@
+//! Templates of rules: Prometheus's functions and variables.

@@ -1,0 +1,34 @@
+//! Alerting as decisions: rules make alerts, routing groups and holds them back, notices say who is told what.
+//!
+//! ```text
+//! rules ── samples ─> the store           window: samples that rules read, in memory
+//!   └──── alerts ──> manager ── notices ─> notify ── deliveries ─> a thin shell ─ outcome ─> manager
+//!                      └ api: Alertmanager's API v2
+//! unittest: promtool's rule tests over `rules`
+//! ```
+//!
+//! Node and centre run the same code. Files that people own today work as they are: Prometheus rule files, promtool's
+//! tests, alertmanager.yml.
+//!
+//! Invariants:
+//! - Nothing here does I/O or reads a clock: time comes in as [`Now`], and what is to be sent goes out as a value.
+//! - Nothing panics on what a file, a peer or a template says, and everything that they make has a bound.
+
+pub mod api;
+pub mod expand;
+pub mod manager;
+pub mod notify;
+pub mod rules;
+pub mod unittest;
+pub mod window;
+
+use skerry_model::{Mono, UnixMillis};
+
+/// A moment: wall time labels and is compared with what people wrote, monotonic time schedules.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Now {
+    /// By the wall clock.
+    pub wall: UnixMillis,
+    /// By the monotonic clock.
+    pub mono: Mono,
+}

@@ -1,0 +1,1 @@
+//! Alertmanager without its I/O: routes, groups, inhibition, silences, repeated notices.

@@ -1,0 +1,1 @@
+//! Receivers: what each of them is sent.

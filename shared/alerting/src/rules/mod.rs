@@ -1,0 +1,1 @@
+//! Prometheus's rules: files, groups, states of alerts.

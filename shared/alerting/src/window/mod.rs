@@ -1,0 +1,1 @@
+//! Samples that rules read, kept in memory.
