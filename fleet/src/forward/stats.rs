@@ -1,43 +1,10 @@
 //! How each target fares: for `/metrics`, the API and the CLI.
 
-use crate::outgoing::failing::Failing;
+use crate::outgoing::stats::{Exposition, Read, TargetStats};
 use serde::{Deserialize, Serialize};
 use skerry_model::UnixMillis;
-use std::fmt::Write;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-
-/// What is counted of one target since the server started.
-#[derive(Debug, Default)]
-pub(super) struct ForwardStats {
-    pub(super) name: String,
-    pub(super) kind: &'static str,
-    pub(super) address: String,
-    pub(super) sent_records: AtomicU64,
-    pub(super) sent_requests: AtomicU64,
-    pub(super) sent_bytes: AtomicU64,
-    pub(super) failed_requests: AtomicU64,
-    pub(super) refused_records: AtomicU64,
-    pub(super) corrupt_records: AtomicU64,
-    pub(super) repeated_records: AtomicU64,
-    pub(super) excluded_records: AtomicU64,
-    /// When the oldest record came in that the target does not have; 0 where it has all.
-    pub(super) oldest_ms: AtomicI64,
-    pub(super) failing: Failing,
-}
-
-impl ForwardStats {
-    pub(super) fn add(counter: &AtomicU64, number: u64) {
-        counter.fetch_add(number, Ordering::Relaxed);
-    }
-
-    fn lag(&self, now: UnixMillis) -> f64 {
-        match self.oldest_ms.load(Ordering::Relaxed) {
-            0 => 0.0,
-            oldest => now.since(UnixMillis(oldest)).as_secs_f64(),
-        }
-    }
-}
+use std::sync::atomic::Ordering;
 
 /// A target as the API shows it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -66,41 +33,36 @@ pub struct ForwardView {
 
 /// All targets; cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub struct Forwards(pub(super) Arc<Vec<Arc<ForwardStats>>>);
+pub struct Forwards(pub(super) Arc<Vec<Arc<TargetStats>>>);
 
-/// Name, help and value of each counter.
-type Counter = (&'static str, &'static str, fn(&ForwardStats) -> &AtomicU64);
-
-const COUNTERS: [Counter; 8] = [
-    ("sent_records", "Log records that the target took.", |stats| &stats.sent_records),
+const COUNTERS: [(&str, &str, Read); 8] = [
+    ("sent_records", "Log records that the target took.", |stats| &stats.sent),
     ("sent_requests", "Requests that the target took.", |stats| &stats.sent_requests),
     ("sent_bytes", "Bytes of their bodies.", |stats| &stats.sent_bytes),
     ("failed_requests", "Requests that failed and are tried again.", |stats| &stats.failed_requests),
-    ("repeated_records", "Log records sent again that the target had already.", |stats| &stats.repeated_records),
-    ("excluded_records", "Log records that the target's selector or level leaves out.", |stats| {
-        &stats.excluded_records
-    }),
-    ("refused_records", "Log records that the target refused for good.", |stats| &stats.refused_records),
-    ("corrupt_records", "Log records that could not be read.", |stats| &stats.corrupt_records),
+    ("repeated_records", "Log records sent again that the target had already.", |stats| &stats.repeated),
+    ("excluded_records", "Log records that the target's selector or level leaves out.", |stats| &stats.excluded),
+    ("refused_records", "Log records that the target refused for good.", |stats| &stats.refused),
+    ("corrupt_records", "Log records that could not be read.", |stats| &stats.corrupt),
 ];
 
 impl Forwards {
     /// How they fare.
     #[must_use]
     pub fn views(&self, now: UnixMillis) -> Vec<ForwardView> {
-        let view = |stats: &Arc<ForwardStats>| {
-            let error = stats.failing.now();
+        let view = |stats: &Arc<TargetStats>| {
+            let (failing_since_ms, error) = stats.trouble();
             ForwardView {
                 name: stats.name.clone(),
                 kind: stats.kind.to_owned(),
                 address: stats.address.clone(),
-                sent_records: stats.sent_records.load(Ordering::Relaxed),
+                sent_records: stats.sent.load(Ordering::Relaxed),
                 failed_requests: stats.failed_requests.load(Ordering::Relaxed),
-                refused_records: stats.refused_records.load(Ordering::Relaxed),
-                excluded_records: stats.excluded_records.load(Ordering::Relaxed),
+                refused_records: stats.refused.load(Ordering::Relaxed),
+                excluded_records: stats.excluded.load(Ordering::Relaxed),
                 lag_seconds: stats.lag(now),
-                failing_since_ms: error.as_ref().map(|(since, _)| since.0),
-                error: error.map(|(_, why)| why),
+                failing_since_ms,
+                error,
             }
         };
         self.0.iter().map(view).collect()
@@ -109,33 +71,10 @@ impl Forwards {
     /// The counters in Prometheus's text format; empty where there is no target.
     #[must_use]
     pub fn exposition(&self, now: UnixMillis) -> String {
-        let mut text = String::new();
-        if self.0.is_empty() {
-            return text;
+        let mut out = Exposition::new("skerry_fleet_forward_", &self.0);
+        for (name, help, read) in COUNTERS {
+            out.counter(name, help, read);
         }
-        // Writing to a string does not fail.
-        for (name, help, counter) in COUNTERS {
-            let name = format!("skerry_fleet_forward_{name}_total");
-            let _ = write!(text, "# HELP {name} {help}\n# TYPE {name} counter\n");
-            for stats in self.0.iter() {
-                let value = counter(stats).load(Ordering::Relaxed);
-                let _ = writeln!(text, "{name}{{target=\"{}\"}} {value}", stats.name);
-            }
-        }
-        type Gauge = (&'static str, &'static str, fn(&ForwardStats, UnixMillis) -> f64);
-        let gauges: [Gauge; 2] = [
-            ("lag_seconds", "Age of the oldest log records to be sent.", ForwardStats::lag),
-            ("up", "Whether the last request was answered well.", |stats, _| {
-                f64::from(u8::from(stats.failing.now().is_none()))
-            }),
-        ];
-        for (name, help, value) in gauges {
-            let name = format!("skerry_fleet_forward_{name}");
-            let _ = write!(text, "# HELP {name} {help}\n# TYPE {name} gauge\n");
-            for stats in self.0.iter() {
-                let _ = writeln!(text, "{name}{{target=\"{}\"}} {}", stats.name, value(stats, now));
-            }
-        }
-        text
+        out.health("log records", now)
     }
 }

@@ -5,13 +5,14 @@ use super::core::{Attempt, Batch, Fate, Feed, Item, Next, Then};
 use super::file::FileSender;
 use super::http::HttpSender;
 use super::record::{Entry, Read, read};
-use super::stats::{ForwardStats, Forwards};
+use super::stats::Forwards;
 use super::syslog::{SyslogSender, Transport};
 use crate::clock::WallClock;
 use crate::control::ControlError;
 use crate::delivery::Delivery;
 use crate::node_labels::NodeLabels;
 use crate::outgoing::backoff::Backoff;
+use crate::outgoing::stats::TargetStats;
 use crate::outgoing::tls::{self, TlsError};
 use crate::store::{LossRow, Place, ReadError, Store, StoreError, WaitingBlock, not_forwarded};
 use skerry_model::{LossReason, NodeId, TimeRange};
@@ -90,7 +91,7 @@ pub struct ForwardTask {
     store: Store,
     delivery: Delivery,
     wall: WallClock,
-    stats: Arc<ForwardStats>,
+    stats: Arc<TargetStats>,
     arrivals: watch::Receiver<u64>,
     backoff: Backoff,
     is_failing: bool,
@@ -124,7 +125,7 @@ impl ForwardTask {
                 Way::File(_) => Sender::File(None),
             };
             let (kind, address) = target.way.shown();
-            let stats = ForwardStats { name: target.name.clone(), kind, address, ..ForwardStats::default() };
+            let stats = TargetStats { name: target.name.clone(), kind, address, ..TargetStats::default() };
             let seed = skerry_seal::random().map_or(1, u64::from_le_bytes);
             tasks.push(Self {
                 backoff: Backoff::new(target.backoff.min.0, target.backoff.max.0, seed),
@@ -251,9 +252,9 @@ impl ForwardTask {
         let (target, labels) = (self.target.clone(), self.labels.clone());
         let work = move || read((id, &block.node, &found), skip, &target.wanted, &labels);
         let Read { entries, excluded, corrupt } = tokio::task::spawn_blocking(work).await?;
-        ForwardStats::add(&self.stats.excluded_records, excluded);
+        TargetStats::add(&self.stats.excluded, excluded);
         if corrupt > 0 {
-            ForwardStats::add(&self.stats.corrupt_records, corrupt);
+            TargetStats::add(&self.stats.corrupt, corrupt);
             open.losses.push_back((id, node, not_forwarded(name, LossReason::Corrupt, corrupt, range, now)));
         }
         open.feed.push(id, entries);
@@ -283,9 +284,9 @@ impl ForwardTask {
                 _ => 0,
             };
             if taken > 0 {
-                ForwardStats::add(&self.stats.sent_records, taken);
-                ForwardStats::add(&self.stats.sent_requests, 1);
-                ForwardStats::add(&self.stats.sent_bytes, bytes);
+                TargetStats::add(&self.stats.sent, taken);
+                TargetStats::add(&self.stats.sent_requests, 1);
+                TargetStats::add(&self.stats.sent_bytes, bytes);
             }
             match attempt.answer(fate) {
                 Then::GoOn => self.succeed(),
@@ -295,7 +296,7 @@ impl ForwardTask {
                 }
             }
         }
-        ForwardStats::add(&self.stats.repeated_records, attempt.repeated);
+        TargetStats::add(&self.stats.repeated, attempt.repeated);
         let mut losses = open.losses_through(place);
         losses.extend(self.losses(&attempt, &entries));
         let state = match &self.sender {
@@ -339,7 +340,7 @@ impl ForwardTask {
         if refused == 0 {
             return Vec::new();
         }
-        let before = self.stats.refused_records.fetch_add(refused, Ordering::Relaxed);
+        let before = self.stats.refused.fetch_add(refused, Ordering::Relaxed);
         // A target that refuses everything is told of at 1, 2, 4, 8 … thousand records.
         if before == 0 || (before / 1000).leading_zeros() != ((before + refused) / 1000).leading_zeros() {
             let why = &attempt.why;
@@ -353,7 +354,7 @@ impl ForwardTask {
     }
 
     fn fail(&mut self, why: &str) {
-        ForwardStats::add(&self.stats.failed_requests, 1);
+        TargetStats::add(&self.stats.failed_requests, 1);
         if self.stats.failing.fail((self.wall)(), why, !std::mem::replace(&mut self.is_failing, true)) {
             tracing::warn!(target = self.target.name, why, "a forward target fails; it is tried until it works");
         }

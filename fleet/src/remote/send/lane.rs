@@ -1,10 +1,10 @@
 //! One of a target's lanes: a connection, and the requests that go over it one after the other.
 
 use super::core::{Before, Request, Sent, Verdict, judge};
-use super::stats::TargetStats;
 use crate::clock::WallClock;
 use crate::outgoing::backoff::Backoff;
 use crate::outgoing::http::{Client, Form};
+use crate::outgoing::stats::TargetStats;
 use crate::remote::config::Target;
 use crate::store::{LossRow, unsent};
 use axum::http::{HeaderName, HeaderValue, header};
@@ -77,20 +77,20 @@ impl Lane {
                 Ok(answer) => match judge(&answer, &sent, (self.wall)()) {
                     Verdict::Sent => {
                         self.succeed();
-                        TargetStats::add(&self.stats.sent_samples, samples);
+                        TargetStats::add(&self.stats.sent, samples);
                         TargetStats::add(&self.stats.sent_requests, 1);
                         TargetStats::add(&self.stats.sent_bytes, body.len() as u64);
                         return None;
                     }
                     Verdict::Repeated => {
                         self.succeed();
-                        TargetStats::add(&self.stats.repeated_samples, samples);
+                        TargetStats::add(&self.stats.repeated, samples);
                         return None;
                     }
                     Verdict::Refused { written, why } => {
                         self.succeed();
                         let written = written.min(samples);
-                        TargetStats::add(&self.stats.sent_samples, written);
+                        TargetStats::add(&self.stats.sent, written);
                         return Some(self.refused(request, samples - written, &why));
                     }
                     Verdict::Retry { after, why } => (after, why),
@@ -104,7 +104,7 @@ impl Lane {
     }
 
     fn refused(&self, request: &Request, samples: u64, why: &str) -> LossRow {
-        let before = self.stats.refused_samples.fetch_add(samples, Ordering::Relaxed);
+        let before = self.stats.refused.fetch_add(samples, Ordering::Relaxed);
         let (target, node) = (&self.target.name, &request.node);
         // A target that refuses everything is told of at 1, 2, 4, 8 … thousand samples.
         if before == 0 || (before / 1000).leading_zeros() != ((before + samples) / 1000).leading_zeros() {
@@ -114,7 +114,7 @@ impl Lane {
     }
 
     fn fail(&mut self, samples: u64, why: &str) {
-        TargetStats::add(&self.stats.failed_samples, samples);
+        TargetStats::add(&self.stats.failed, samples);
         TargetStats::add(&self.stats.failed_requests, 1);
         let is_first = self.stats.failing.fail((self.wall)(), why, !std::mem::replace(&mut self.is_failing, true));
         if is_first {

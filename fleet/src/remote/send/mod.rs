@@ -9,5 +9,5 @@ mod lane;
 mod stats;
 mod task;
 
-pub use stats::{TargetStats, TargetView, Targets};
+pub use stats::{TargetView, Targets};
 pub use task::{OpenTargetError, SendTask};

@@ -2,11 +2,12 @@
 
 use super::core::{Before, LabelCache, Shown, deal, decode, requests};
 use super::lane::Lane;
-use super::stats::{TargetStats, Targets};
+use super::stats::Targets;
 use crate::clock::WallClock;
 use crate::control::ControlError;
 use crate::delivery::Delivery;
 use crate::node_labels::NodeLabels;
+use crate::outgoing::stats::TargetStats;
 use crate::outgoing::tls::{self, TlsError};
 use crate::remote::config::Target;
 use crate::store::{LossRow, OutgoingBlock, ReadError, Store, StoreError, Window, WindowMax, unsent};
@@ -94,7 +95,7 @@ impl SendTask {
             let tls = tls::of_endpoint(&target.endpoint)
                 .map_err(|source| OpenTargetError { target: target.name.clone(), source })?;
             let (name, url) = (target.name.clone(), target.endpoint.url.to_string());
-            let stats = Arc::new(TargetStats { name, url, ..TargetStats::default() });
+            let stats = Arc::new(TargetStats { name, address: url, ..TargetStats::default() });
             let target = Arc::new(target);
             let lane = |_| Lane::new(&target, &tls, &stats, wall);
             let lanes = (0..target.queue.max_shards).map(lane).collect();
@@ -195,7 +196,7 @@ impl SendTask {
             match read {
                 Some(read) => blocks.push((block, read)),
                 None => {
-                    TargetStats::add(&self.stats.corrupt_samples, block.samples);
+                    TargetStats::add(&self.stats.corrupt, block.samples);
                     let loss = unsent(name, LossReason::Corrupt, block.samples, block.range, now);
                     losses.push((block.node, loss));
                 }
@@ -204,9 +205,9 @@ impl SendTask {
         self.find_labels(&blocks).await?;
         let planned = requests(&blocks, |stream, series| self.cache.shown(stream, series), samples_max);
         drop(blocks);
-        TargetStats::add(&self.stats.excluded_samples, planned.excluded);
+        TargetStats::add(&self.stats.excluded, planned.excluded);
         for (node, (samples, range)) in planned.unnamed {
-            TargetStats::add(&self.stats.corrupt_samples, samples);
+            TargetStats::add(&self.stats.corrupt, samples);
             losses.push((node, unsent(name, LossReason::Corrupt, samples, range, now)));
         }
         let dealt = deal(planned.requests, self.lanes.len());
