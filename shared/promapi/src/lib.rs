@@ -11,12 +11,14 @@ mod asked;
 pub mod edge;
 mod member;
 mod params;
+mod rules;
 mod write;
 
 pub use about::{Health, Runtime, Target, Targets, config_text};
 pub use asked::{Found, evaluate};
 pub use member::{Member, with_node, with_signed};
 pub use params::Params;
+pub use rules::{ActiveAlert, AlertState, Alerting, Rule, RuleGroup, RuleHealth};
 pub use write::{labels as labels_json, series_list as series_json, text as text_json, time as seconds_json};
 
 use params::Bad;
@@ -53,6 +55,11 @@ pub trait Catalog: Source {
 
     /// The running program.
     fn runtime(&self) -> Runtime;
+
+    /// Groups of rules with their alerts, in the order of their files; none by default.
+    fn rules(&self) -> Vec<RuleGroup> {
+        Vec::new()
+    }
 }
 
 /// Most series that are listed, or looked through for labels.

@@ -1,6 +1,6 @@
 //! The labels that tell series of different nodes apart.
 
-use crate::{Catalog, Runtime, Targets};
+use crate::{Catalog, RuleGroup, Runtime, Targets};
 use skerry_model::{Labels, MetricMeta, NodeId, UnixMillis};
 use skerry_promql::{Matcher, Selected, Source, SourceError, matches_all};
 
@@ -92,6 +92,10 @@ impl<S: Catalog> Catalog for Member<S> {
 
     fn runtime(&self) -> Runtime {
         self.source.runtime()
+    }
+
+    fn rules(&self) -> Vec<RuleGroup> {
+        self.source.rules()
     }
 }
 
