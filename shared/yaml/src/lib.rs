@@ -8,6 +8,7 @@
 //! - A fault never repeats a value of the file, which may be a secret, beyond what serde's own messages quote.
 
 mod places;
+pub mod tree;
 
 pub use places::Places;
 
