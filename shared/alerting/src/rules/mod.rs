@@ -18,6 +18,9 @@ mod engine;
 mod file;
 mod round;
 mod settings;
+#[cfg(test)]
+pub(crate) mod testkit;
+mod texts;
 
 pub use crate::window::Need;
 pub use engine::Engine;

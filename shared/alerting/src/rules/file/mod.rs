@@ -1,9 +1,25 @@
 //! Rule files: Prometheus's format, read strictly and checked as a whole.
+//!
+//! A file is read key by key out of its YAML tree, so that all of its faults are said at once, each with line and column,
+//! and with what is expected there. Of an expression and a template the place is the fault's own, not the key's.
+//!
+//! Invariants:
+//! - What exists has been checked: names can be names, expressions are parsed, templates can be.
+//! - A file has [`RULES_MAX`] rules at most, aliases counted as often as they stand.
+
+mod check;
+mod lint;
+mod read;
+#[cfg(test)]
+mod tests;
 
 use skerry_promql::Query;
 use skerry_yaml::{Fault, Faults};
 use std::sync::Arc;
 use std::time::Duration;
+
+/// Most rules of one file.
+const RULES_MAX: usize = 20_000;
 
 /// A rule file that has been checked.
 #[derive(Debug, Clone, Default)]
@@ -87,8 +103,7 @@ impl RuleFile {
     ///
     /// # Errors
     /// Every fault, with its line.
-    pub fn read(file: &str, _text: &str, _reading: Reading) -> Result<(Self, Vec<Fault>), Faults> {
-        let fault = Fault { line: None, key: String::new(), problem: "cannot be read yet".into() };
-        Err(Faults { file: file.to_owned(), faults: vec![fault] })
+    pub fn read(file: &str, text: &str, reading: Reading) -> Result<(Self, Vec<Fault>), Faults> {
+        read::Reader::new(text, reading).file().map_err(|faults| Faults { file: file.to_owned(), faults })
     }
 }
