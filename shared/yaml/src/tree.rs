@@ -36,6 +36,9 @@ pub struct Node {
     start: usize,
 }
 
+/// A key and its value.
+pub type Entry = (Rc<Node>, Rc<Node>);
+
 /// A value.
 #[derive(Debug, Clone)]
 pub enum Content {
@@ -46,7 +49,7 @@ pub enum Content {
     /// A list.
     List(Vec<Rc<Node>>),
     /// A mapping, in the order of the text, those of merge keys last; each key once.
-    Map(Vec<(Rc<Node>, Rc<Node>)>),
+    Map(Vec<Entry>),
 }
 
 impl Node {
@@ -111,7 +114,7 @@ struct Open {
 
 enum Inside {
     List(Vec<Rc<Node>>),
-    Map { entries: Vec<(Rc<Node>, Rc<Node>)>, merged: Vec<Rc<Node>>, key: Option<Rc<Node>> },
+    Map { entries: Vec<Entry>, merged: Vec<Rc<Node>>, key: Option<Rc<Node>> },
 }
 
 /// Reads the first document of a text.
@@ -235,11 +238,7 @@ impl Builder {
     }
 
     /// The entries with those of merge keys that are not there yet.
-    fn merged(
-        &mut self,
-        mut entries: Vec<(Rc<Node>, Rc<Node>)>,
-        merged: &[Rc<Node>],
-    ) -> Result<Vec<(Rc<Node>, Rc<Node>)>, Fault> {
+    fn merged(&mut self, mut entries: Vec<Entry>, merged: &[Rc<Node>]) -> Result<Vec<Entry>, Fault> {
         for source in merged {
             let Content::Map(more) = &source.content else {
                 return Err(at((source.line, source.column), "a merge key (<<) takes mappings alone"));

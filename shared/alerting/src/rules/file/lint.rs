@@ -11,7 +11,7 @@ const REMARKS_MAX: usize = 100;
 /// Remarks, by the order of the rules.
 pub(super) fn remarks(file: &RuleFile) -> Vec<Fault> {
     let mut remarks = Vec::new();
-    let mut seen: HashMap<(&str, Vec<(&str, &str)>), u64> = HashMap::new();
+    let mut seen: HashMap<Identity<'_>, u64> = HashMap::new();
     for (index, group) in file.groups.iter().enumerate() {
         for (number, rule) in group.rules.iter().enumerate() {
             let mut remark = |problem: String| {
@@ -38,8 +38,10 @@ pub(super) fn remarks(file: &RuleFile) -> Vec<Fault> {
     remarks
 }
 
-/// What duplicates have in common.
-fn identity<'a>(group: &'a GroupSpec, rule: &'a RuleSpec) -> (&'a str, Vec<(&'a str, &'a str)>) {
+/// What duplicates have in common: name and labels.
+type Identity<'a> = (&'a str, Vec<(&'a str, &'a str)>);
+
+fn identity<'a>(group: &'a GroupSpec, rule: &'a RuleSpec) -> Identity<'a> {
     let own = rule.labels.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     let inherited = group.labels.iter().filter(|(name, _)| rule.labels.iter().all(|(own, _)| own != name));
     let mut labels: Vec<_> = own.chain(inherited.map(|(name, value)| (name.as_str(), value.as_str()))).collect();

@@ -5,7 +5,7 @@ use crate::rules::texts;
 use skerry_model::{LABEL_BYTES_MAX, LABELS_MAX};
 use skerry_promql::Query;
 use skerry_yaml::Fault;
-use skerry_yaml::tree::{Content, Node, tree};
+use skerry_yaml::tree::{Content, Entry, Node, tree};
 use std::collections::HashSet;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ const FILE_KEYS: &[&str] = &["groups"];
 const GROUP_KEYS: &[&str] = &["name", "interval", "query_offset", "limit", "labels", "rules"];
 const RULE_KEYS: &[&str] = &["record", "alert", "expr", "for", "keep_firing_for", "labels", "annotations"];
 
-type Entries = [(Rc<Node>, Rc<Node>)];
+type Entries = [Entry];
 
 /// Reads one text.
 pub(super) struct Reader<'a> {
