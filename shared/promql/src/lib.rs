@@ -21,6 +21,7 @@ mod kahan;
 mod matcher;
 mod parse;
 mod query;
+mod reads;
 mod source;
 mod value;
 
@@ -29,5 +30,6 @@ pub use error::QueryError;
 pub use matcher::{InvalidMatcher, MatchOp, Matcher, matches_all};
 pub use parse::{quoted, unquoted};
 pub use query::{DEPTH_MAX, Limits, QUERY_BYTES_MAX, Query, Shape, Span};
+pub use reads::Read;
 pub use source::{Selected, Source, SourceError, TooMuch};
 pub use value::{Answer, Point, Series, Value, number_text};

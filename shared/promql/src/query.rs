@@ -5,9 +5,11 @@ use crate::eval::Evaluator;
 use crate::matcher::Matcher;
 use crate::parse::ast::{Expr, Kind, Shift, Type};
 use crate::parse::{parse, print};
+use crate::reads::{self, Read};
 use crate::source::Source;
 use crate::value::Answer;
 use skerry_model::UnixMillis;
+use std::fmt;
 use std::time::Duration;
 
 /// Longest text, in bytes.
@@ -138,6 +140,14 @@ impl Query {
     /// # Errors
     /// [`QueryError`].
     pub fn evaluate(&self, source: &dyn Source, span: Span, limits: Limits) -> Result<Answer, QueryError> {
+        self.measured(source, span, limits).map(|(answer, _)| answer)
+    }
+
+    /// As [`Self::evaluate`], with how many samples were looked at and values made.
+    ///
+    /// # Errors
+    /// [`QueryError`].
+    pub fn measured(&self, source: &dyn Source, span: Span, limits: Limits) -> Result<(Answer, u64), QueryError> {
         let kind = self.expr.kind_of_value();
         if !span.is_instant() && !matches!(kind, Type::Scalar | Type::Vector) {
             return Err(QueryError::Parse(format!(
@@ -146,6 +156,12 @@ impl Query {
             )));
         }
         Evaluator::new(&self.text, source, span, limits).run(&self.expr)
+    }
+
+    /// What it reads of the source when it is evaluated at one moment, in the order of the text.
+    #[must_use]
+    pub fn reads(&self, limits: Limits) -> Vec<Read> {
+        reads::of(&self.expr, limits)
     }
 
     /// The conditions of a query that is a selector and nothing else, as `match[]` wants them.
@@ -174,5 +190,12 @@ impl Query {
     #[must_use]
     pub fn prettify(&self) -> String {
         print::pretty(&self.expr)
+    }
+}
+
+/// The expression on one line, written in the canonical way.
+impl fmt::Display for Query {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&print::line(&self.expr))
     }
 }

@@ -51,6 +51,11 @@ impl Wanted {
     }
 }
 
+/// The conditions on the info series that the arguments behind the vector ask for.
+pub(crate) fn conditions(rest: &[Expr]) -> Result<Vec<Matcher>, QueryError> {
+    Wanted::of(rest).map(|wanted| wanted.names.into_iter().chain(wanted.data).collect())
+}
+
 impl Evaluator<'_> {
     pub(super) fn info(&mut self, args: &[Expr], steps: &Steps) -> Result<Vec<Column>, QueryError> {
         let [vector, rest @ ..] = args else { return Err(QueryError::Parse("info() takes a vector".into())) };

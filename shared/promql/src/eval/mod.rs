@@ -25,6 +25,7 @@ use crate::query::{DEPTH_MAX, Limits, Span};
 use crate::source::Source;
 use crate::value::{Answer, Point, Series, Value};
 use column::{Column, is_absent, merged};
+pub(crate) use info::conditions as info_conditions;
 use skerry_model::UnixMillis;
 
 /// The moments of an evaluation, in milliseconds.
@@ -73,7 +74,8 @@ impl<'a> Evaluator<'a> {
         Self { text, source, span, limits, annotations: Annotations::default(), used: 0, depth: 0 }
     }
 
-    pub(crate) fn run(mut self, expr: &Expr) -> Result<Answer, QueryError> {
+    /// The answer, and how many values were looked at or made.
+    pub(crate) fn run(mut self, expr: &Expr) -> Result<(Answer, u64), QueryError> {
         let steps = Steps { start: self.span.start, step: self.span.step, count: self.span.steps() };
         let point = |step: usize, value: f64| Point { at: UnixMillis(steps.at(step)), value };
         let value = match &*expr.bare().kind {
@@ -100,7 +102,7 @@ impl<'a> Evaluator<'a> {
                 }
             },
         };
-        Ok(Answer { value, annotations: self.annotations })
+        Ok((Answer { value, annotations: self.annotations }, self.used))
     }
 
     fn eval(&mut self, expr: &Expr, steps: &Steps) -> Result<Evaluated, QueryError> {
