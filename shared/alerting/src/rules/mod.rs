@@ -16,6 +16,7 @@
 
 mod engine;
 mod file;
+mod pack;
 mod round;
 mod settings;
 #[cfg(test)]
@@ -25,6 +26,7 @@ mod texts;
 pub use crate::window::Need;
 pub use engine::Engine;
 pub use file::{GroupSpec, Kind, Reading, RuleFile, RuleSpec};
+pub use pack::{FLEET_PACKS, PACKS, pack};
 pub use round::{Change, Round, RuleError, Stage, Turn};
 pub use settings::{Limits, Settings};
 pub use skerry_promapi::{
