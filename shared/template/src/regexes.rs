@@ -1,0 +1,33 @@
+//! Expressions that templates used last.
+
+use regex::{Regex, RegexBuilder};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Expressions, compiled: they may come of labels, but are mostly the same at each run.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Regexes(Arc<Mutex<Vec<(String, Regex)>>>);
+
+/// Most expressions that are kept.
+const REGEXES_MAX: usize = 8;
+/// Most memory that one may take.
+const COMPILED_BYTES_MAX: usize = 1 << 18;
+
+impl Regexes {
+    /// An expression, compiled.
+    pub(crate) fn compiled(&self, text: &str) -> Result<Regex, String> {
+        // A list that a panic left behind is a list all the same.
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, regex)) = held.iter().find(|(known, _)| known == text) {
+            return Ok(regex.clone());
+        }
+        let regex = RegexBuilder::new(text)
+            .size_limit(COMPILED_BYTES_MAX)
+            .build()
+            .map_err(|_| format!("{:?} is no usable regular expression", text.chars().take(80).collect::<String>()))?;
+        if held.len() >= REGEXES_MAX {
+            held.remove(0);
+        }
+        held.push((text.to_owned(), regex.clone()));
+        Ok(regex)
+    }
+}
