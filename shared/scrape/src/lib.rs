@@ -29,7 +29,7 @@
 //!   the caller's to throw away.
 
 pub mod exposition;
-mod md5;
+pub mod md5;
 pub mod relabel;
 pub mod rounds;
 pub mod target;

@@ -1,0 +1,94 @@
+//! `global:`: what receivers that do not say it themselves have.
+
+use super::http::{HttpConfig, TlsConfig};
+use super::tree::{Checks, Node, Secret};
+use serde_json::Value;
+use std::sync::Arc;
+
+/// Keys of `global:` that are about receivers.
+#[derive(Debug, Clone, Default)]
+pub struct Globals {
+    pub(super) http: HttpConfig,
+    pub(super) slack_api_url: Option<Secret>,
+    pub(super) slack_app_token: Option<Secret>,
+    pub(super) slack_app_url: Option<String>,
+    pub(super) pagerduty_url: Option<String>,
+    pub(super) opsgenie_api_url: Option<String>,
+    pub(super) opsgenie_api_key: Option<Secret>,
+    pub(super) victorops_api_url: Option<String>,
+    pub(super) victorops_api_key: Option<Secret>,
+    pub(super) telegram_api_url: Option<String>,
+    pub(super) telegram_bot_token: Option<Secret>,
+    pub(super) webex_api_url: Option<String>,
+    pub(super) smtp: Smtp,
+}
+
+/// `smtp_…` keys, with the names that `email_configs` has for them.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Smtp {
+    pub(super) from: Option<String>,
+    pub(super) hello: Option<String>,
+    pub(super) smarthost: Option<String>,
+    pub(super) username: Option<String>,
+    pub(super) password: Option<Secret>,
+    pub(super) secret: Option<Secret>,
+    pub(super) identity: Option<String>,
+    pub(super) require_tls: Option<bool>,
+    pub(super) implicit_tls: Option<bool>,
+    pub(super) tls: Arc<TlsConfig>,
+}
+
+impl Globals {
+    /// Reads `global:`; nothing at all is Alertmanager's defaults. `resolve_timeout` is the caller's, and known here.
+    #[must_use]
+    pub fn read(value: Option<&Value>, checks: &mut Checks<'_>) -> Self {
+        let mut node = Node::new(value, "global", checks);
+        let mut globals = Self::default();
+        node.span("resolve_timeout", checks);
+        if let Some(http) = node.take("http_config") {
+            globals.http = HttpConfig::read(http, "global.http_config", checks);
+        }
+        globals.slack_api_url = node.secret("slack_api_url", checks);
+        globals.slack_app_token = node.secret("slack_app_token", checks);
+        globals.slack_app_url = node.text("slack_app_url", checks);
+        globals.pagerduty_url = node.text("pagerduty_url", checks);
+        globals.opsgenie_api_url = node.text("opsgenie_api_url", checks);
+        globals.opsgenie_api_key = node.secret("opsgenie_api_key", checks);
+        globals.victorops_api_url = node.text("victorops_api_url", checks);
+        globals.victorops_api_key = node.secret("victorops_api_key", checks);
+        globals.telegram_api_url = node.text("telegram_api_url", checks);
+        globals.telegram_bot_token = node.secret("telegram_bot_token", checks);
+        globals.webex_api_url = node.text("webex_api_url", checks);
+        // Of receivers that are not built: known, so that a file that sets them is read, and of no effect.
+        for unused in [
+            "wechat_api_url",
+            "wechat_api_secret",
+            "wechat_api_secret_file",
+            "wechat_api_corp_id",
+            "jira_api_url",
+            "rocketchat_api_url",
+            "rocketchat_token",
+            "rocketchat_token_file",
+            "rocketchat_token_id",
+            "rocketchat_token_id_file",
+            "mattermost_webhook_url",
+            "mattermost_webhook_url_file",
+        ] {
+            node.take(unused);
+        }
+        globals.smtp = Smtp {
+            from: node.text("smtp_from", checks),
+            hello: node.text("smtp_hello", checks),
+            smarthost: node.text("smtp_smarthost", checks),
+            username: node.text("smtp_auth_username", checks),
+            password: node.secret("smtp_auth_password", checks),
+            secret: node.secret("smtp_auth_secret", checks),
+            identity: node.text("smtp_auth_identity", checks),
+            require_tls: node.flag("smtp_require_tls", checks),
+            implicit_tls: node.flag("smtp_force_implicit_tls", checks),
+            tls: Arc::new(TlsConfig::read(node.take("smtp_tls_config"), "global.smtp_tls_config", checks)),
+        };
+        node.finish(checks);
+        globals
+    }
+}
