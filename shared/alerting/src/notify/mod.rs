@@ -6,7 +6,7 @@
 //! template files ─────────────> Templates ┘
 //! ```
 //!
-//! [`config`] reads receivers as alertmanager.yml has them, [`render`] makes of a notice what goes over the wire, a shell
+//! [`Receiver::read`] takes receivers as alertmanager.yml has them, [`render`] makes of a notice what goes over the wire, a shell
 //! (one in the agent, one at the centre) carries it there, and [`judge_http`] says what the answer means.
 //!
 //! Invariants:
@@ -23,7 +23,7 @@ mod render;
 pub mod smtp;
 mod templates;
 
-pub use config::{Checks, Globals, Integration, KINDS, Site, read, why_not};
+pub use config::{Checks, Globals, Integration, KINDS, Receiver, Site};
 pub use data::{AlertView, Data};
 pub use delivery::{
     DatagramTo, Delivery, Dialogue, ExecDelivery, FileDelivery, HttpDelivery, Outcome, Step, Talk, Wire,

@@ -104,10 +104,13 @@ pub(super) fn read(node: &mut Node<'_>, globals: &Globals, checks: &mut Checks<'
     let text = node.text_or("text", "", checks);
     // Threads of mails are a convenience of later versions; the mails are sent all the same.
     node.take("threading");
-    for (name, value) in [("to", &to), ("from", &from), ("smarthost", &smarthost)] {
+    for (problem, value) in [
+        ("missing to address in email config", &to),
+        ("no global SMTP from set, and no from here", &from),
+        ("no global SMTP smarthost set, and no smarthost here", &smarthost),
+    ] {
         if value.is_empty() {
-            let global = if name == "to" { String::new() } else { format!(", here or as global.smtp_{name}") };
-            checks.fault(node.key(), format!("{name} is missing{global}"));
+            checks.fault(node.key(), problem);
         }
     }
     let (host, port) = smarthost.rsplit_once(':').unwrap_or((&smarthost, ""));

@@ -4,10 +4,13 @@ use super::http::{HttpConfig, TlsConfig};
 use super::tree::{Checks, Node, Secret};
 use serde_json::Value;
 use std::sync::Arc;
+use std::time::Duration;
 
-/// Keys of `global:` that are about receivers.
+/// `global:`.
 #[derive(Debug, Clone, Default)]
 pub struct Globals {
+    /// `resolve_timeout`: when an alert ends whose sender named no end.
+    pub resolve_timeout: Option<Duration>,
     pub(super) http: HttpConfig,
     pub(super) slack_api_url: Option<Secret>,
     pub(super) slack_app_token: Option<Secret>,
@@ -39,12 +42,12 @@ pub(super) struct Smtp {
 }
 
 impl Globals {
-    /// Reads `global:`; nothing at all is Alertmanager's defaults. `resolve_timeout` is the caller's, and known here.
+    /// Reads `global:`; nothing at all is Alertmanager's defaults.
     #[must_use]
     pub fn read(value: Option<&Value>, checks: &mut Checks<'_>) -> Self {
         let mut node = Node::new(value, "global", checks);
         let mut globals = Self::default();
-        node.span("resolve_timeout", checks);
+        globals.resolve_timeout = node.span("resolve_timeout", checks);
         if let Some(http) = node.take("http_config") {
             globals.http = HttpConfig::read(http, "global.http_config", checks);
         }

@@ -1,6 +1,6 @@
 //! Receivers' settings, as alertmanager.yml has them and with our own kinds beside.
 //!
-//! A receiver's lists (`slack_configs` and so on) are read from the YAML tree by [`read`]; what they leave out comes from
+//! A receiver's lists (`slack_configs` and so on) are read from the YAML tree by [`Receiver::read`]; what they leave out comes from
 //! [`Globals`] and from Alertmanager's defaults.
 //!
 //! Invariants:
@@ -13,7 +13,7 @@ mod globals;
 mod http;
 mod local;
 mod paging;
-mod tree;
+pub(crate) mod tree;
 
 pub use chat::{Action, Chat, Field, Pushover, Slack, Telegram};
 pub use email::{Email, Security, SmtpAuth};
@@ -22,12 +22,12 @@ pub use http::{Auth, HttpConfig, TlsConfig};
 pub use local::{Exec, FileWrite, Mqtt, Syslog, SyslogFormat, SyslogTo};
 pub use paging::{OpsGenie, PagerDuty, VictorOps, Webhook};
 pub use tree::{Checks, Secret};
+pub(crate) use tree::Node;
 
 use serde_json::Value;
 use skerry_model::Span;
 use std::path::PathBuf;
 use std::time::Duration;
-use tree::Node;
 
 /// Most entries of one list of a receiver.
 const ENTRIES_MAX: usize = 100;
@@ -52,17 +52,50 @@ pub const KINDS: [&str; 16] = [
     "file_configs",
 ];
 
-/// Why a list of a receiver that Alertmanager knows is refused; `None` for one that is built or unknown.
-#[must_use]
-pub fn why_not(kind: &str) -> Option<&'static str> {
-    match kind {
-        "sns_configs" => Some("Amazon SNS is not built: its requests are signed; use webhook_configs with a gateway"),
-        "wechat_configs" => Some("WeChat is not built: use webhook_configs with a gateway"),
-        "jira_configs" => Some("Jira is not built: use webhook_configs with a gateway"),
-        "rocketchat_configs" => Some("Rocket.Chat is not built: its incoming webhooks take slack_configs"),
-        "mattermost_configs" => Some("Mattermost is not built: its incoming webhooks take slack_configs"),
-        "incidentio_configs" => Some("incident.io is not built: use webhook_configs with its URL"),
-        _ => None,
+/// Lists that Alertmanager knows and we do not, and what to do instead.
+const NOT_BUILT: [(&str, &str); 6] = [
+    ("sns_configs", "Amazon SNS is not built, whose requests are signed; use webhook_configs with a gateway"),
+    ("wechat_configs", "WeChat is not built; use webhook_configs with a gateway"),
+    ("jira_configs", "Jira is not built; use webhook_configs with a gateway"),
+    ("rocketchat_configs", "Rocket.Chat is not built; its incoming webhooks take slack_configs"),
+    ("mattermost_configs", "Mattermost is not built; its incoming webhooks take slack_configs"),
+    ("incidentio_configs", "incident.io is not built; use webhook_configs with a gateway"),
+];
+
+/// Whom a route can name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Receiver {
+    /// Its name; among receivers each has another.
+    pub name: String,
+    /// Whether the node tells it itself, where the file says so.
+    pub local: Option<bool>,
+    /// What it is told by, in the order of [`KINDS`].
+    pub integrations: Vec<Integration>,
+}
+
+impl Receiver {
+    /// Reads the mapping at `key`, such as `receivers[3]`. What has faults is left out.
+    #[must_use]
+    pub fn read(value: &Value, key: &str, globals: &Globals, checks: &mut Checks<'_>) -> Self {
+        let mut node = Node::new(Some(value), key, checks);
+        let name = node.text("name", checks).unwrap_or_default();
+        if name.is_empty() {
+            checks.fault(key, "missing name in receiver");
+        }
+        let local = node.flag("local", checks);
+        let mut integrations = Vec::new();
+        for kind in KINDS {
+            if let Some(list) = node.take(kind) {
+                integrations.extend(read(kind, list, &node.at(kind), globals, checks));
+            }
+        }
+        for (kind, why) in NOT_BUILT {
+            if node.take(kind).is_some() {
+                checks.fault(&node.at(kind), why);
+            }
+        }
+        node.finish(checks);
+        Self { name, local, integrations }
     }
 }
 
@@ -213,9 +246,8 @@ impl Integration {
     }
 }
 
-/// Reads one list of a receiver: `kind` is one of [`KINDS`], `key` where the list stands. Entries with faults are left out.
-#[must_use]
-pub fn read(kind: &str, list: &Value, key: &str, globals: &Globals, checks: &mut Checks<'_>) -> Vec<Integration> {
+/// Reads one list of a receiver: `kind` is one of [`KINDS`], `key` where the list stands.
+fn read(kind: &str, list: &Value, key: &str, globals: &Globals, checks: &mut Checks<'_>) -> Vec<Integration> {
     let mut entries = tree::items(list, key, checks);
     if entries.len() > ENTRIES_MAX {
         checks.fault(key, format!("at most {ENTRIES_MAX} entries are read"));
@@ -253,17 +285,14 @@ fn entry(kind: &str, value: &Value, key: &str, globals: &Globals, checks: &mut C
         "syslog_configs" => local::syslog(&mut node, checks).map(Settings::Syslog),
         "exec_configs" => local::exec(&mut node, checks).map(Settings::Exec),
         "file_configs" => local::file(&mut node, checks).map(Settings::File),
-        _ => {
-            checks.fault(key, why_not(kind).unwrap_or("this kind of receiver is not known"));
-            return None;
-        }
+        _ => None,
     };
     node.finish(checks);
     Some(Integration { place: key.to_owned(), send_resolved, http, timeout, settings: settings? })
 }
 
 /// A span of time as Prometheus writes them.
-fn span(text: &str) -> Option<Duration> {
+pub(crate) fn span(text: &str) -> Option<Duration> {
     text.parse::<Span>().ok().map(|span| span.0)
 }
 

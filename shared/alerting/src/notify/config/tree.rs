@@ -54,7 +54,7 @@ impl std::fmt::Debug for Secret {
 
 /// A mapping whose keys are taken one by one; [`Node::finish`] names those that nobody took.
 #[derive(Debug)]
-pub(super) struct Node<'a> {
+pub(crate) struct Node<'a> {
     map: Option<&'a Map<String, Value>>,
     key: String,
     taken: Vec<&'a str>,
@@ -62,7 +62,7 @@ pub(super) struct Node<'a> {
 
 impl<'a> Node<'a> {
     /// The mapping at `key`; nothing at all is an empty one.
-    pub(super) fn new(value: Option<&'a Value>, key: &str, checks: &mut Checks<'_>) -> Self {
+    pub(crate) fn new(value: Option<&'a Value>, key: &str, checks: &mut Checks<'_>) -> Self {
         let map = match value {
             None | Some(Value::Null) => None,
             Some(Value::Object(map)) => Some(map),
@@ -75,24 +75,24 @@ impl<'a> Node<'a> {
     }
 
     /// Where it stands.
-    pub(super) fn key(&self) -> &str {
+    pub(crate) fn key(&self) -> &str {
         &self.key
     }
 
     /// Where one of its keys stands.
-    pub(super) fn at(&self, name: &str) -> String {
+    pub(crate) fn at(&self, name: &str) -> String {
         if self.key.is_empty() { name.to_owned() } else { format!("{}.{name}", self.key) }
     }
 
     /// The value of a key that is there and is not null.
-    pub(super) fn take(&mut self, name: &str) -> Option<&'a Value> {
+    pub(crate) fn take(&mut self, name: &str) -> Option<&'a Value> {
         let (name, value) = self.map?.get_key_value(name)?;
         self.taken.push(name);
         (!value.is_null()).then_some(value)
     }
 
     /// A text. Numbers and booleans count as what they look like, since keys and ids often are numbers.
-    pub(super) fn text(&mut self, name: &str, checks: &mut Checks<'_>) -> Option<String> {
+    pub(crate) fn text(&mut self, name: &str, checks: &mut Checks<'_>) -> Option<String> {
         let value = self.take(name)?;
         let text = scalar(value);
         if text.is_none() {
@@ -102,21 +102,26 @@ impl<'a> Node<'a> {
     }
 
     /// A text, or else this one.
-    pub(super) fn text_or(&mut self, name: &str, default: &str, checks: &mut Checks<'_>) -> String {
+    pub(crate) fn text_or(&mut self, name: &str, default: &str, checks: &mut Checks<'_>) -> String {
         self.text(name, checks).unwrap_or_else(|| default.to_owned())
     }
 
-    /// A boolean.
-    pub(super) fn flag(&mut self, name: &str, checks: &mut Checks<'_>) -> Option<bool> {
+    /// A boolean, also as YAML 1.1 wrote it.
+    pub(crate) fn flag(&mut self, name: &str, checks: &mut Checks<'_>) -> Option<bool> {
         let value = self.take(name)?;
-        if !value.is_boolean() {
+        let flag = match value.as_str().map(str::to_ascii_lowercase).as_deref() {
+            Some("yes" | "on" | "y") => Some(true),
+            Some("no" | "off" | "n") => Some(false),
+            _ => value.as_bool(),
+        };
+        if flag.is_none() {
             checks.fault(&self.at(name), "true or false is expected");
         }
-        value.as_bool()
+        flag
     }
 
     /// A whole number in a range.
-    pub(super) fn number(&mut self, name: &str, least: i64, most: i64, checks: &mut Checks<'_>) -> Option<i64> {
+    pub(crate) fn number(&mut self, name: &str, least: i64, most: i64, checks: &mut Checks<'_>) -> Option<i64> {
         let number = self.take(name)?.as_i64().filter(|number| (least..=most).contains(number));
         if number.is_none() {
             checks.fault(&self.at(name), format!("a whole number from {least} to {most} is expected"));
@@ -125,7 +130,7 @@ impl<'a> Node<'a> {
     }
 
     /// A span of time such as `1m30s`, as Prometheus writes them.
-    pub(super) fn span(&mut self, name: &str, checks: &mut Checks<'_>) -> Option<Duration> {
+    pub(crate) fn span(&mut self, name: &str, checks: &mut Checks<'_>) -> Option<Duration> {
         let text = self.text(name, checks)?;
         let span = super::span(&text);
         if span.is_none() {
@@ -135,7 +140,7 @@ impl<'a> Node<'a> {
     }
 
     /// A secret: key `name`, or the file that key `name_file` names.
-    pub(super) fn secret(&mut self, name: &str, checks: &mut Checks<'_>) -> Option<Secret> {
+    pub(crate) fn secret(&mut self, name: &str, checks: &mut Checks<'_>) -> Option<Secret> {
         let file_name = format!("{name}_file");
         let (text, file) = (self.text(name, checks), self.text(&file_name, checks));
         match (text, file.filter(|file| !file.is_empty())) {
@@ -150,7 +155,7 @@ impl<'a> Node<'a> {
     }
 
     /// Names and texts, by name.
-    pub(super) fn texts(&mut self, name: &str, checks: &mut Checks<'_>) -> Vec<(String, String)> {
+    pub(crate) fn texts(&mut self, name: &str, checks: &mut Checks<'_>) -> Vec<(String, String)> {
         let Some(value) = self.take(name) else { return Vec::new() };
         let at = self.at(name);
         let Value::Object(map) = value else {
@@ -169,13 +174,13 @@ impl<'a> Node<'a> {
     }
 
     /// The items of a list with their keys.
-    pub(super) fn items(&mut self, name: &str, checks: &mut Checks<'_>) -> Vec<(String, &'a Value)> {
+    pub(crate) fn items(&mut self, name: &str, checks: &mut Checks<'_>) -> Vec<(String, &'a Value)> {
         let Some(value) = self.take(name) else { return Vec::new() };
         items(value, &self.at(name), checks)
     }
 
     /// A list of texts.
-    pub(super) fn words(&mut self, name: &str, checks: &mut Checks<'_>) -> Vec<String> {
+    pub(crate) fn words(&mut self, name: &str, checks: &mut Checks<'_>) -> Vec<String> {
         let mut words = Vec::new();
         for (key, value) in self.items(name, checks) {
             match scalar(value) {
@@ -187,13 +192,13 @@ impl<'a> Node<'a> {
     }
 
     /// A mapping below this one.
-    pub(super) fn child(&mut self, name: &str, checks: &mut Checks<'_>) -> Option<Node<'a>> {
+    pub(crate) fn child(&mut self, name: &str, checks: &mut Checks<'_>) -> Option<Node<'a>> {
         let value = self.take(name)?;
         Some(Node::new(Some(value), &self.at(name), checks))
     }
 
     /// Names the keys that nobody took.
-    pub(super) fn finish(self, checks: &mut Checks<'_>) {
+    pub(crate) fn finish(self, checks: &mut Checks<'_>) {
         for name in self.map.into_iter().flatten().map(|(name, _)| name) {
             if !self.taken.contains(&name.as_str()) {
                 checks.fault(&self.at(name), "this key is not known here");
@@ -203,7 +208,7 @@ impl<'a> Node<'a> {
 }
 
 /// The items of a list with their keys.
-pub(super) fn items<'a>(value: &'a Value, key: &str, checks: &mut Checks<'_>) -> Vec<(String, &'a Value)> {
+pub(crate) fn items<'a>(value: &'a Value, key: &str, checks: &mut Checks<'_>) -> Vec<(String, &'a Value)> {
     match value {
         Value::Null => Vec::new(),
         Value::Array(items) => items.iter().enumerate().map(|(at, item)| (format!("{key}[{at}]"), item)).collect(),
