@@ -21,8 +21,8 @@ pub use globals::Globals;
 pub use http::{Auth, HttpConfig, TlsConfig};
 pub use local::{Exec, FileWrite, Mqtt, Syslog, SyslogFormat, SyslogTo};
 pub use paging::{OpsGenie, PagerDuty, VictorOps, Webhook};
-pub use tree::{Checks, Secret};
 pub(crate) use tree::Node;
+pub use tree::{Checks, Secret};
 
 use serde_json::Value;
 use skerry_model::Span;
