@@ -6,7 +6,7 @@
 //!
 //! Ranges and lookback are open on the left, as in Prometheus 3. A metric's name that a function drops is kept until the
 //! end and dropped there, so that `label_replace` can still see it (Prometheus's delayed name removal). Native histograms
-//! are not known: there are none in a source of floats.
+//! are not known: there are none in a source of floats. Only [`notation`], in which tests write series, reads them.
 //!
 //! Invariants:
 //! - Nothing here does I/O, reads a clock or recurses deeper than [`DEPTH_MAX`].
@@ -19,6 +19,7 @@ mod error;
 mod eval;
 mod kahan;
 mod matcher;
+pub mod notation;
 mod parse;
 mod query;
 mod reads;

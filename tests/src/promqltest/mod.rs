@@ -6,7 +6,6 @@
 
 mod run;
 mod script;
-mod series;
 
 pub use run::{Outcome, Report, run_file};
 

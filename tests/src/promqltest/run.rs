@@ -1,8 +1,8 @@
 //! Runs a script.
 
 use super::script::{Eval, Kind, Text, parse};
-use super::series::{Line, Slot};
 use skerry_model::{Labels, Sample, UnixMillis};
+use skerry_promql::notation::{Line, Slot};
 use skerry_promql::{
     Answer, Limits, Matcher, Query, QueryError, Selected, Series, Source, SourceError, Span, Value, matches_all,
 };
@@ -101,7 +101,7 @@ impl Memory {
                 Slot::Number(value) => {
                     self.series.entry(line.labels.clone()).or_default().insert(at, *value);
                 }
-                Slot::Histogram => self.histograms.push(line.labels.clone()),
+                Slot::Histogram(_) => self.histograms.push(line.labels.clone()),
             }
             at += step_ms;
         }
@@ -228,7 +228,7 @@ fn values(eval: &Eval, value: &Value) -> Result<(), String> {
         Value::Scalar(points) => {
             let wanted: Vec<f64> = match (eval.scalar, eval.lines.first()) {
                 (Some(scalar), _) => vec![scalar],
-                (None, Some(line)) => line.slots.iter().filter_map(|slot| number_of(*slot)).collect(),
+                (None, Some(line)) => line.slots.iter().filter_map(|slot| number_of(slot)).collect(),
                 (None, None) => return Err(format!("is a scalar: {points:?}")),
             };
             let same = wanted.len() == points.len() && points.iter().zip(&wanted).all(|(p, w)| equal(p.value, *w));
@@ -257,13 +257,13 @@ fn values(eval: &Eval, value: &Value) -> Result<(), String> {
 
 fn points_of(line: &Line, start: i64, step: i64) -> BTreeMap<i64, f64> {
     let times = (0..).map(|n| start + n * step);
-    times.zip(&line.slots).filter_map(|(at, slot)| number_of(*slot).map(|value| (at, value))).collect()
+    times.zip(&line.slots).filter_map(|(at, slot)| number_of(slot).map(|value| (at, value))).collect()
 }
 
-fn number_of(slot: Slot) -> Option<f64> {
+fn number_of(slot: &Slot) -> Option<f64> {
     match slot {
-        Slot::Number(value) => Some(value),
-        Slot::Nothing | Slot::Histogram => None,
+        Slot::Number(value) => Some(*value),
+        Slot::Nothing | Slot::Histogram(_) => None,
     }
 }
 

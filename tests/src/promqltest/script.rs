@@ -1,6 +1,6 @@
 //! Scripts as lists of commands.
 
-use super::series::{self, Line, number};
+use skerry_promql::notation::{self, Line, number};
 
 /// A command with the line where it stands.
 #[derive(Debug)]
@@ -90,7 +90,7 @@ fn command(head: &str, body: &[&str]) -> Result<Kind, String> {
     match word {
         "clear" => Ok(Kind::Clear),
         "load" | "load_with_nhcb" => {
-            let lines = body.iter().map(|line| series::line(line)).collect::<Result<_, _>>()?;
+            let lines = body.iter().map(|line| notation::line(line)).collect::<Result<_, _>>()?;
             Ok(Kind::Load { step_ms: duration(rest.trim())?, lines, nhcb: word != "load" })
         }
         "eval" | "eval_fail" | "eval_warn" | "eval_ordered" | "eval_info" => {
@@ -147,7 +147,7 @@ fn expectation(eval: &mut Eval, line: &str) -> Result<(), String> {
         } else if let Ok(scalar) = number(line) {
             eval.scalar = Some(scalar);
         } else if eval.fails.is_none() || line.starts_with(['{', '_']) {
-            eval.lines.push(series::line(line)?);
+            eval.lines.push(notation::line(line)?);
         }
         return Ok(());
     };
