@@ -9,7 +9,7 @@ fn main() -> ExitCode {
     let cli = cli::Cli::parse();
     let now = clock::system()();
     match cli::run(cli, now) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             let _ = writeln!(std::io::stderr(), "error: {error:#}");
             ExitCode::FAILURE

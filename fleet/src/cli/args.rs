@@ -93,6 +93,9 @@ pub(super) enum Command {
         #[arg(long, default_value_t = 50)]
         limit: u32,
     },
+    /// Check and test rule files as promtool does; without a server.
+    #[command(subcommand)]
+    Rules(RulesCommand),
     /// Evaluate PromQL over the fleet, such as 'avg by (node) (rate(node_cpu_seconds_total{mode!="idle"}[5m]))'.
     Query(QueryArgs),
 }
@@ -233,6 +236,45 @@ pub(super) enum DescribeCommand {
         /// Its name.
         name: NodeId,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum RulesCommand {
+    /// Check rule files. Exit code 1 where one cannot be used, 3 with --lint-fatal where one has remarks.
+    Check(RulesCheckArgs),
+    /// Run unit tests of rules, in promtool's format. Exit code 1 where one fails.
+    Test(RulesTestArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RulesCheckArgs {
+    /// Rule files [default: standard input].
+    pub(super) files: Vec<String>,
+    /// What else to look for, separated by commas: all, duplicate-rules, none.
+    #[arg(long, default_value = "duplicate-rules")]
+    pub(super) lint: String,
+    /// End with exit code 3 where that is found.
+    #[arg(long)]
+    pub(super) lint_fatal: bool,
+    /// Pass over keys that nobody knows.
+    #[arg(long)]
+    pub(super) ignore_unknown_fields: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RulesTestArgs {
+    /// Test files.
+    #[arg(required = true)]
+    pub(super) files: Vec<String>,
+    /// Only tests in whose name this regular expression finds something; repeat it for several.
+    #[arg(long, value_name = "REGEX")]
+    pub(super) run: Vec<regex::Regex>,
+    /// Show what differs, instead of what was expected and what came.
+    #[arg(long)]
+    pub(super) diff: bool,
+    /// Pass over keys of rule files that nobody knows.
+    #[arg(long)]
+    pub(super) ignore_unknown_fields: bool,
 }
 
 #[derive(Debug, Args)]

@@ -1,6 +1,6 @@
 //! The admin CLI, `skerry`: makes a fleet, signs what nodes obey, and shows what they sent.
 //!
-//! It speaks to the server's public API and to nothing else. Signing happens here, with keys that never leave the
+//! It speaks to the server's public API and to nothing else; rule files are checked and tested on the spot. Signing happens here, with keys that never leave the
 //! admin's folder; what the server says about keys and root documents is checked against the root hash in that folder.
 //!
 //! Invariants:
@@ -16,6 +16,7 @@ mod home;
 mod init;
 mod logs;
 mod output;
+mod rules;
 mod show;
 mod sign;
 mod table;
@@ -27,19 +28,20 @@ use args::{Command, ConfigCommand, EnrolCommand, GetCommand};
 use client::Client;
 use home::Home;
 use skerry_model::UnixMillis;
+use std::process::ExitCode;
 
-/// Runs one command.
+/// Runs one command, and says how the program ends: commands that judge files have exit codes of their own.
 ///
 /// # Errors
 /// For people: what failed, where, why, and what to do next.
-pub fn run(cli: Cli, now: UnixMillis) -> anyhow::Result<()> {
+pub fn run(cli: Cli, now: UnixMillis) -> anyhow::Result<ExitCode> {
     let format = cli.output;
     let open = || -> anyhow::Result<Session> {
         let home = Home::open(cli.dir.as_deref())?;
         let client = Client::new(&home)?;
         Ok(Session { home, client, now })
     };
-    match cli.command {
+    let done = match cli.command {
         Command::Init(args) => init::command(&args, cli.dir.as_deref(), now),
         Command::Enrol(EnrolCommand::Token(args)) => enrol::token(&open()?, &args),
         Command::Enrol(EnrolCommand::List) => enrol::list(&open()?, format),
@@ -61,7 +63,9 @@ pub fn run(cli: Cli, now: UnixMillis) -> anyhow::Result<()> {
         Command::Events { node, limit } => show::events(&open()?, &node, limit, format),
         Command::Losses { node, limit } => show::losses(&open()?, &node, limit, format),
         Command::Query(args) => show::query(&open()?, &args, format),
-    }
+        Command::Rules(command) => return rules::command(&command),
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }
 
 /// What most commands work with.

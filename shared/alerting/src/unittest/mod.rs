@@ -13,7 +13,7 @@
 //! other expression that reads one fails and says so.
 //!
 //! Invariants:
-//! - Nothing here reads files: [`resolve`] finds what patterns name through whoever can list folders.
+//! - Nothing here reads files: [`run_file`] and [`resolve`] do it through whoever can.
 //! - Steps, values and texts have bounds, and no file makes it panic.
 
 mod compare;
@@ -23,7 +23,9 @@ mod memory;
 mod run;
 #[cfg(test)]
 mod tests;
+mod whole;
 
 pub use file::TestFile;
 pub use glob::resolve;
 pub use run::{Failure, Options};
+pub use whole::{Files, Verdict, run_file};

@@ -1,0 +1,160 @@
+//! `skerry rules`: promtool's `check rules` and `test rules`, with its exit codes and words that scripts look for.
+
+use super::args::{RulesCheckArgs, RulesCommand, RulesTestArgs};
+use super::output::{note, print};
+use skerry_alerting::rules::{Reading, RuleFile};
+use skerry_alerting::unittest::{Files, Options, run_file};
+use skerry_yaml::Faults;
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::fs::File;
+use std::io::Read;
+use std::process::ExitCode;
+
+/// Something is found that `--lint-fatal` makes fatal.
+const LINT_CODE: u8 = 3;
+
+/// Runs one of the commands.
+///
+/// # Errors
+/// Where standard output cannot be written.
+pub(super) fn command(command: &RulesCommand) -> anyhow::Result<ExitCode> {
+    match command {
+        RulesCommand::Check(args) => check(args),
+        RulesCommand::Test(args) => test(args),
+    }
+}
+
+fn check(args: &RulesCheckArgs) -> anyhow::Result<ExitCode> {
+    let lint = Lint::new(&args.lint)?;
+    let reading = Reading { ignore_unknown_fields: args.ignore_unknown_fields, ..Reading::default() };
+    let (mut has_failed, mut has_remarks) = (false, false);
+    let mut judge = |name: &str, text: Result<String, String>| -> anyhow::Result<()> {
+        let text = text.map_err(|error| format!("{name}: {error}"));
+        let parsed = text.and_then(|text| RuleFile::read(name, &text, reading).map_err(|faults| faults.to_string()));
+        match parsed {
+            Err(error) => {
+                has_failed = true;
+                note(&format!("  FAILED:\n{error}"));
+            }
+            Ok((file, remarks)) => {
+                if lint.all && !remarks.is_empty() {
+                    note(&format!("  WARNING:\n{}", Faults { file: name.to_owned(), faults: remarks }));
+                }
+                match duplicates(&file).filter(|_| lint.duplicates) {
+                    Some(text) => {
+                        has_remarks = true;
+                        note(&format!("  FAILED:\nlint error {text}"));
+                    }
+                    None => print(&format!("  SUCCESS: {} rules found\n", count(&file)))?,
+                }
+            }
+        }
+        print("\n")
+    };
+    if args.files.is_empty() {
+        print("Checking standard input\n")?;
+        judge("standard input", bounded(std::io::stdin().lock()))?;
+    }
+    for name in &args.files {
+        print(&format!("Checking {name}\n"))?;
+        judge(name, read(name))?;
+    }
+    Ok(match (has_failed, has_remarks && args.lint_fatal) {
+        (true, _) => ExitCode::FAILURE,
+        (false, true) => LINT_CODE.into(),
+        (false, false) => ExitCode::SUCCESS,
+    })
+}
+
+fn test(args: &RulesTestArgs) -> anyhow::Result<ExitCode> {
+    let reading = Reading { ignore_unknown_fields: args.ignore_unknown_fields, ..Reading::default() };
+    let options = Options { diff: args.diff, run: args.run.clone() };
+    let mut has_failed = false;
+    for name in &args.files {
+        print(&format!("Unit Testing:  {name}\n"))?;
+        let verdict = run_file(name, Files { read: &read, list: &list }, reading, &options);
+        for pattern in &verdict.unmatched {
+            note(&format!("  WARNING: no file is named {pattern}"));
+        }
+        if verdict.errors.is_empty() {
+            print("  SUCCESS\n")?;
+        } else {
+            has_failed = true;
+            note("  FAILED:");
+            for error in &verdict.errors {
+                note(error);
+                print("\n")?;
+            }
+        }
+        print("\n")?;
+    }
+    Ok(if has_failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// What is looked for besides faults.
+struct Lint {
+    all: bool,
+    duplicates: bool,
+}
+
+impl Lint {
+    fn new(words: &str) -> anyhow::Result<Self> {
+        let mut lint = Self { all: false, duplicates: false };
+        for word in words.split(',') {
+            match word {
+                "all" => lint = Self { all: true, duplicates: true },
+                "duplicate-rules" => lint.duplicates = true,
+                "none" => {}
+                other => print(&format!("WARNING: unknown lint option {other}\n"))?,
+            }
+        }
+        Ok(lint)
+    }
+}
+
+fn count(file: &RuleFile) -> usize {
+    file.groups.iter().map(|group| group.rules.len()).sum()
+}
+
+/// Rules with the same name and labels, as promtool lists them, and where they stand.
+fn duplicates(file: &RuleFile) -> Option<String> {
+    let mut rules: BTreeMap<(&str, BTreeMap<&str, &str>), Vec<String>> = BTreeMap::new();
+    for group in &file.groups {
+        for rule in &group.rules {
+            // A rule's own labels replace those of its group.
+            let labels = group.labels.iter().chain(&rule.labels).map(|(name, value)| (name.as_str(), value.as_str()));
+            rules.entry((&rule.name, labels.collect())).or_default().push(rule.line.to_string());
+        }
+    }
+    rules.retain(|_, lines| lines.len() > 1);
+    if rules.is_empty() {
+        return None;
+    }
+    let mut text = format!("{} duplicate rule(s) found.\n", rules.len());
+    for ((name, labels), lines) in rules {
+        let _ = writeln!(text, "Metric: {name}\nLine(s): {}\nLabel(s):", lines.join(", "));
+        for (label, value) in labels {
+            let _ = writeln!(text, "\t{label}: {value}");
+        }
+    }
+    Some(text + "Such rules write the same series, each over what the other wrote")
+}
+
+fn read(name: &str) -> Result<String, String> {
+    bounded(File::open(name).map_err(|error| error.to_string())?)
+}
+
+/// A text of the length that is read at most.
+fn bounded(file: impl Read) -> Result<String, String> {
+    let most = skerry_yaml::TEXT_BYTES_MAX;
+    let mut text = String::new();
+    let taken = file.take(most as u64 + 1).read_to_string(&mut text).map_err(|error| error.to_string())?;
+    if taken > most { Err(format!("more than {most} bytes")) } else { Ok(text) }
+}
+
+fn list(folder: &str) -> Vec<String> {
+    let folder = if folder.is_empty() { "." } else { folder };
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
+}
