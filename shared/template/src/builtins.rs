@@ -44,7 +44,8 @@ pub(crate) const FUNCTIONS: &[Function] = &[
         call: |args, _| {
             let mut out = String::new();
             escaped(&joined(args), &mut out);
-            Ok(out.into())
+            // Escaped already, where all is.
+            Ok(Value::Html(out.into()))
         },
     },
     Function { name: "js", params: &["...any"], call: |args, _| Ok(js(&joined(args)).into()) },

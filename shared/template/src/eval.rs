@@ -31,7 +31,7 @@ impl<'a> Run<'a, '_> {
     fn command(&mut self, command: &'a Command, dot: &Dot, last: Option<Value>) -> Result<Value, Fault> {
         let Command { head, args, .. } = command;
         match &head.kind {
-            Kind::Function(function) => return self.call(command, *function, args, dot, last),
+            Kind::Function(function) => return self.call(command, head, *function, args, dot, last),
             Kind::Field(names) => {
                 self.at = Some(head);
                 return self.fields(dot.clone(), names, args, dot, last);
@@ -71,7 +71,7 @@ impl<'a> Run<'a, '_> {
                 let held = self.variable(name)?;
                 self.fields(held, names, &[], dot, None)?
             }
-            Kind::Function(function) => self.call(operand, *function, &[], dot, None)?,
+            Kind::Function(function) => self.call(operand, operand, *function, &[], dot, None)?,
             Kind::Group(pipe) => {
                 self.ctx.dive()?;
                 let value = self.pipe(pipe, dot)?;
@@ -107,6 +107,7 @@ impl<'a> Run<'a, '_> {
         last: Option<Value>,
     ) -> Result<Value, Fault> {
         let has_args = !args.is_empty() || last.is_some();
+        let at = self.at;
         let mut value = match (from, names) {
             (Dot::Root, [first, rest @ ..]) if !(has_args && rest.is_empty()) => {
                 let mut value = self.ctx.root().field(first)?;
@@ -129,21 +130,24 @@ impl<'a> Run<'a, '_> {
                 given.push(self.operand(arg, dot)?);
             }
             given.extend(last);
+            self.at = at;
             value = methods::call(&value, name, &given)?;
         }
         Ok(value)
     }
 
+    /// `cited`: what a fault of the function is about; `head`: its name.
     fn call(
         &mut self,
         cited: &'a dyn crate::write::Cited,
+        head: &'a Operand,
         function: Function,
         args: &'a [Operand],
         dot: &Dot,
         last: Option<Value>,
     ) -> Result<Value, Fault> {
         let Function { name, params, call } = function;
-        self.at = Some(cited);
+        self.at = Some(head);
         let count = args.len() + usize::from(last.is_some());
         let variadic = params.last().and_then(|param| param.strip_prefix("..."));
         let fixed = params.len() - usize::from(variadic.is_some());
@@ -165,7 +169,12 @@ impl<'a> Run<'a, '_> {
                     Value::Float(*whole as f64)
                 }
                 (Kind::Constant(_, raw), value) if !fits(value, param) => {
-                    return Err(Fault::Here(format!("expected {}; found {raw}", kind(param))));
+                    return Err(Fault::Here(match param {
+                        "string" | "bool" => format!("expected {param}; found {raw}"),
+                        "int" => format!("expected integer; found {raw}"),
+                        "float64" => format!("expected float; found {raw}"),
+                        _ => format!("can't handle {raw} for arg of type {param}"),
+                    }));
                 }
                 (Kind::Nil, _) if param != "any" => {
                     return Err(Fault::Here(format!("cannot assign nil to {param}")));
@@ -175,14 +184,14 @@ impl<'a> Run<'a, '_> {
         }
         if let Some(value) = last {
             let param = params.get(args.len()).filter(|_| args.len() < fixed).copied().or(variadic).unwrap_or("any");
-            self.at = Some(cited);
             checked(&value, param)?;
             given.push(value);
         }
-        self.at = Some(cited);
         let result = call(&given, self.ctx).and_then(|value| self.ctx.made(&value).map(|()| value));
-        // Arguments are evaluated anew at each call, so what a function was called with is what the fault is about.
-        result.map_err(|problem| Fault::Here(format!("error calling {name}: {problem}")))
+        result.map_err(|problem| {
+            self.at = Some(cited);
+            Fault::Here(format!("error calling {name}: {problem}"))
+        })
     }
 
     /// `and` and `or` look no further than they need.
@@ -215,15 +224,5 @@ fn checked<'v>(value: &'v Value, param: &str) -> Result<&'v Value, Fault> {
         value if fits(value, param) => Ok(value),
         Value::Nil => Err(Fault::Here(format!("invalid value; expected {param}"))),
         value => Err(Fault::Here(format!("wrong type for value; expected {param}; got {}", value.type_name()))),
-    }
-}
-
-/// What Go calls a constant of that type.
-fn kind(param: &str) -> &str {
-    match param {
-        "int" => "integer",
-        "float64" => "float",
-        "bool" => "bool",
-        other => other,
     }
 }

@@ -27,6 +27,8 @@ pub(crate) enum Token {
     Number,
     /// `(`, `)`, `|`, `,`, `:=` and `=`.
     Mark(&'static str),
+    /// A character that stands for nothing.
+    Other,
     /// What is wrong.
     Bad(String),
 }
@@ -180,10 +182,9 @@ impl<'t> Lexer<'t> {
             }
             c if c.is_ascii_digit() || matches!(c, '-' | '+' | '.') => {
                 let sign = usize::from(matches!(c, '-' | '+'));
-                let length = rest[sign..].char_indices().find(|(at, c)| !is_of_number(&rest[sign..], *at, *c));
-                let length = sign + length.map_or(rest.len() - sign, |(at, _)| at);
+                let length = sign + number_length(&rest[sign..]);
                 if length == sign || rest[length..].starts_with(|c: char| c.is_alphanumeric() || c == '_') {
-                    let bad: String = rest.chars().take(length.max(1) + 1).collect();
+                    let bad: String = rest.chars().take(length + 1).collect();
                     let bad = format!("bad number syntax: {}", crate::print::quoted(&bad));
                     return self.word(Token::Bad(bad), 0, is_apart);
                 }
@@ -200,6 +201,7 @@ impl<'t> Lexer<'t> {
                     Some(")") => self.parens -= 1,
                     Some(_) => {}
                     None if first == ':' => return self.word(Token::Bad("expected :=".into()), 0, is_apart),
+                    None if first.is_ascii_graphic() => return self.word(Token::Other, 1, is_apart),
                     None => {
                         let bad = format!("unrecognized character in action: {}", named(first));
                         return self.word(Token::Bad(bad), 0, is_apart);
@@ -244,11 +246,12 @@ impl<'t> Lexer<'t> {
             return self.word(Token::Bad(kind.into()), 0, is_apart);
         };
         let token = match unescaped(&rest[1..end]) {
-            None => Token::Bad(if quote == '"' { "invalid syntax".into() } else { malformed(&rest[..=end]) }),
+            None => Token::Bad("invalid syntax".into()),
             Some(text) if quote == '"' => Token::Quoted(text),
             Some(text) => {
                 let mut all = text.chars();
                 match (all.next(), all.next()) {
+                    (None, _) => Token::Bad("invalid syntax".into()),
                     (Some(c), None) => Token::Char(c),
                     _ => Token::Bad(malformed(&rest[..=end])),
                 }
@@ -266,15 +269,30 @@ fn word_length(text: &str) -> usize {
     text.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(text.len())
 }
 
-/// Whether a character belongs to the number: a sign does behind an exponent's letter.
-fn is_of_number(text: &str, at: usize, c: char) -> bool {
-    match c {
-        '+' | '-' => {
-            let is_hex = text.starts_with("0x") || text.starts_with("0X");
-            at > 0 && text[..at].ends_with(if is_hex { ['p', 'P'] } else { ['e', 'E'] })
-        }
-        c => c.is_ascii_alphanumeric() || matches!(c, '.' | '_'),
+/// How long a number without its sign is: digits of its base, a point, an exponent with its own sign.
+fn number_length(text: &str) -> usize {
+    let bytes = text.as_bytes();
+    let (mut at, is_digit): (usize, fn(&u8) -> bool) = match text.get(..2) {
+        Some("0x" | "0X") => (2, u8::is_ascii_hexdigit),
+        Some("0b" | "0B" | "0o" | "0O") => (2, u8::is_ascii_digit),
+        _ => (0, u8::is_ascii_digit),
+    };
+    let digits = |from: usize, is_digit: fn(&u8) -> bool| {
+        bytes[from..].iter().take_while(|byte| is_digit(byte) || **byte == b'_').count()
+    };
+    let is_hex = at == 2 && is_digit(&b'f');
+    at += digits(at, is_digit);
+    if bytes.get(at) == Some(&b'.') {
+        at += 1;
+        at += digits(at, is_digit);
     }
+    let marks: &[u8] = if is_hex { b"pP" } else { b"eE" };
+    if at > 0 && bytes.get(at).is_some_and(|byte| marks.contains(byte)) {
+        at += 1;
+        at += usize::from(matches!(bytes.get(at), Some(b'+' | b'-')));
+        at += digits(at, u8::is_ascii_digit);
+    }
+    at
 }
 
 /// A character as Go's `%#U` writes it.
@@ -392,7 +410,6 @@ mod tests {
             ("{{", "unclosed action"),
             ("{{ .a", "unclosed action"),
             ("{{ \u{a0} }}", "unrecognized character in action: U+00A0"),
-            ("{{ ! }}", "unrecognized character in action: U+0021 '!'"),
             ("{{ \"x }}", "unterminated quoted string"),
             ("{{ `x }}", "unterminated raw quoted string"),
             ("{{ 'ab' }}", "malformed character constant: 'ab'"),

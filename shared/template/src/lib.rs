@@ -37,6 +37,9 @@ mod time;
 mod value;
 mod write;
 
+#[cfg(test)]
+mod tests;
+
 pub use builtins::query_escaped;
 pub use error::{ParseError, RunError};
 pub use number::{float_general, float_text, parsed_float};

@@ -5,6 +5,9 @@ use crate::value::Value;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
+/// Methods of times with one argument.
+const TAKING_ONE: [&str; 8] = ["Format", "Add", "Truncate", "Sub", "Before", "After", "Equal", "Compare"];
+
 /// A field, or what a method without arguments gives.
 ///
 /// # Errors
@@ -26,6 +29,9 @@ pub(crate) fn field(value: &Value, name: &str) -> Result<Value, String> {
         Value::Duration(nanos) => of_duration(*nanos, name),
         _ => None,
     };
+    if found.is_none() && matches!(value, Value::Time(_)) && TAKING_ONE.contains(&name) {
+        return Err(format!("wrong number of args for {name}: want 1 got 0"));
+    }
     found.ok_or_else(|| format!("can't evaluate field {name} in type {}", value.type_name()))
 }
 
@@ -92,9 +98,7 @@ fn time_call(time: &Time, name: &str, args: &[Value]) -> Option<Result<Value, St
         ("After", [Value::Time(other)]) => Value::Bool(time.at > other.at),
         ("Equal", [Value::Time(other)]) => Value::Bool(time.at == other.at),
         ("Compare", [Value::Time(other)]) => Value::Int(time.at.cmp(&other.at) as i64),
-        ("Format" | "Add" | "Truncate" | "Sub" | "Before" | "After" | "Equal" | "Compare", _) => {
-            return Some(Err(format!("wrong arguments for {name}")));
-        }
+        (name, _) if TAKING_ONE.contains(&name) => return Some(Err(format!("wrong arguments for {name}"))),
         _ => return None,
     }))
 }

@@ -87,19 +87,63 @@ fn special(number: f64) -> Option<&'static str> {
     }
 }
 
-/// A number that a text spells, as Go's `strconv.ParseFloat` reads it (without its hexadecimal floats).
+/// A number that a text spells, as Go's `strconv.ParseFloat` reads it.
 ///
 /// # Errors
 /// Go's words for a text that is none, or too large.
 pub fn parsed_float(text: &str) -> Result<f64, String> {
     let fault = |what: &str| format!("strconv.ParseFloat: parsing {}: {what}", crate::print::quoted(text));
-    let number: f64 = match text.as_bytes() {
-        // Rust reads a sign before nan, Go does not.
-        [b'+' | b'-', b'n' | b'N', ..] => return Err(fault("invalid syntax")),
-        _ => text.parse().map_err(|_| fault("invalid syntax"))?,
-    };
+    let number = literal(text).ok_or_else(|| fault("invalid syntax"))?;
     let is_spelt = text.trim_start_matches(['+', '-']).starts_with(['i', 'I']);
     if number.is_infinite() && !is_spelt { Err(fault("value out of range")) } else { Ok(number) }
+}
+
+/// A float as Go spells it: decimal, hexadecimal with a power of two, infinity or nan; `_` may part digits.
+pub(crate) fn literal(text: &str) -> Option<f64> {
+    let plain = without_bars(text)?;
+    let (is_negative, digits) = match plain.strip_prefix(['-', '+']) {
+        Some(digits) => (plain.starts_with('-'), digits),
+        None => (false, &*plain),
+    };
+    let size = match digits.get(..2) {
+        Some("0x" | "0X") => hexadecimal(&digits[2..])?,
+        // Rust reads a second sign here, and a sign before nan; Go reads neither.
+        _ if digits.starts_with(['-', '+']) => return None,
+        _ if digits.len() != plain.len() && digits.starts_with(['n', 'N']) => return None,
+        _ => digits.parse().ok()?,
+    };
+    Some(if is_negative { -size } else { size })
+}
+
+/// Digits without the bars that part them; `None` where a bar parts none.
+pub(crate) fn without_bars(text: &str) -> Option<std::borrow::Cow<'_, str>> {
+    if !text.contains('_') {
+        return Some(text.into());
+    }
+    let bytes = text.as_bytes();
+    // A prefix counts as a digit: 0x_1.
+    let parts = |at: usize| {
+        let before = at.checked_sub(1).map_or(0, |at| bytes[at]);
+        let behind = bytes.get(at + 1).copied().unwrap_or(0);
+        (before.is_ascii_hexdigit() || matches!(before, b'x' | b'X' | b'o' | b'O')) && behind.is_ascii_hexdigit()
+    };
+    let all = bytes.iter().enumerate().all(|(at, byte)| *byte != b'_' || parts(at));
+    all.then(|| text.replace('_', "").into())
+}
+
+/// `1.8p-3` behind `0x`.
+fn hexadecimal(text: &str) -> Option<f64> {
+    let (mantissa, power) = text.split_once(['p', 'P'])?;
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let mut size = 0.0;
+    for digit in whole.chars().chain(fraction.chars()) {
+        size = size * 16.0 + f64::from(digit.to_digit(16)?);
+    }
+    let places = i32::try_from(fraction.len()).ok()?.checked_mul(4)?;
+    let power = power.parse::<i32>().ok()?.checked_sub(places)?;
+    let has_digits = !(whole.is_empty() && fraction.is_empty());
+    // In two steps: the power alone may be below the least float where the whole is not.
+    has_digits.then(|| size * 2f64.powi(power / 2) * 2f64.powi(power - power / 2))
 }
 
 #[cfg(test)]
@@ -136,7 +180,16 @@ mod tests {
 
     #[test]
     fn floats_are_read_as_go_reads_them() {
-        for (text, number) in [("1", 1.0), (".5", 0.5), ("1.", 1.0), ("-1e3", -1000.0), ("+Inf", f64::INFINITY)] {
+        for (text, number) in [
+            ("1", 1.0),
+            ("0x1p-2", 0.25),
+            ("-0x1.8p1", -3.0),
+            ("1_000", 1000.0),
+            (".5", 0.5),
+            ("1.", 1.0),
+            ("-1e3", -1000.0),
+            ("+Inf", f64::INFINITY),
+        ] {
             assert_eq!(parsed_float(text), Ok(number));
         }
         assert!(parsed_float("NaN").is_ok_and(f64::is_nan));
@@ -145,6 +198,9 @@ mod tests {
             ("", "strconv.ParseFloat: parsing \"\": invalid syntax"),
             (" 1", "strconv.ParseFloat: parsing \" 1\": invalid syntax"),
             ("+nan", "strconv.ParseFloat: parsing \"+nan\": invalid syntax"),
+            ("--1", "strconv.ParseFloat: parsing \"--1\": invalid syntax"),
+            ("0x10", "strconv.ParseFloat: parsing \"0x10\": invalid syntax"),
+            ("1__0", "strconv.ParseFloat: parsing \"1__0\": invalid syntax"),
             ("1e999", "strconv.ParseFloat: parsing \"1e999\": value out of range"),
         ] {
             assert_eq!(parsed_float(text), Err(told.into()));

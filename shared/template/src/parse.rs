@@ -3,6 +3,7 @@
 use crate::error::ParseError;
 use crate::lex::{Lexer, Token, Word};
 use crate::node::{Branches, Command, Kind, Node, Operand, Pipe, Place};
+use crate::number;
 use crate::run::Functions;
 use crate::set::Block;
 use crate::value::Value;
@@ -162,7 +163,7 @@ impl<'t> Parser<'t> {
             "range" => Some(Node::Range(self.branches(Inside::Range)?)),
             "template" => Some(self.template()?),
             "block" => Some(self.block()?),
-            "define" if inside != Inside::Nothing => return Err("unexpected {{define}}".into()),
+            "define" if inside != Inside::Nothing => return Err("unexpected <define> in command".into()),
             "define" => {
                 self.define()?;
                 None
@@ -250,8 +251,8 @@ impl<'t> Parser<'t> {
     }
 
     fn template(&mut self) -> Parsed<Node> {
-        let place = self.at();
         let name = self.name("template clause")?;
+        let place = self.at();
         let pipe = match self.peek().token {
             Token::Close => {
                 self.next();
@@ -280,8 +281,8 @@ impl<'t> Parser<'t> {
     }
 
     fn block(&mut self) -> Parsed<Node> {
-        let place = self.at();
         let name = self.name("block clause")?;
+        let place = self.at();
         let pipe = self.pipe("block clause", false, Token::Close)?;
         self.body(name.clone())?;
         Ok(Node::Template(place, name, Some(pipe)))
@@ -300,7 +301,7 @@ impl<'t> Parser<'t> {
                 Word { token: Token::Mark(mark @ (":=" | "=")), .. } => {
                     pipe.assigns = *mark == "=";
                     self.next();
-                    self.declare(&mut pipe, variable.raw)?;
+                    self.declare(&mut pipe, variable.raw);
                 }
                 Word { token: Token::Mark(","), .. } if is_range => {
                     self.next();
@@ -312,10 +313,11 @@ impl<'t> Parser<'t> {
                     match mark.token {
                         Token::Mark(mark @ (":=" | "=")) => pipe.assigns = mark == "=",
                         Token::Bad(problem) => return Err(problem),
+                        Token::Mark(",") => return Err(format!("too many declarations in {context}")),
                         _ => return Err(unexpected(&mark, context)),
                     }
-                    self.declare(&mut pipe, variable.raw)?;
-                    self.declare(&mut pipe, second.raw)?;
+                    self.declare(&mut pipe, variable.raw);
+                    self.declare(&mut pipe, second.raw);
                 }
                 Word { token: Token::Mark(","), .. } => {
                     return Err(format!("too many declarations in {context}"));
@@ -347,14 +349,10 @@ impl<'t> Parser<'t> {
         }
     }
 
-    fn declare(&mut self, pipe: &mut Pipe, name: &str) -> Parsed<()> {
+    fn declare(&mut self, pipe: &mut Pipe, name: &str) {
         let name: Arc<str> = name.into();
-        if pipe.assigns && !self.variables.contains(&name) {
-            return Err(format!("undefined variable \"{name}\""));
-        }
         self.variables.push(name.clone());
         pipe.names.push(name);
-        Ok(())
     }
 
     /// What Go demands of a pipe once it is read.
@@ -397,9 +395,6 @@ impl<'t> Parser<'t> {
             match &word.token {
                 Token::Mark("|") => {
                     self.next();
-                    if let Token::Close | Token::Mark(")" | "|") = self.peek().token {
-                        return Err("missing value for command".into());
-                    }
                     break;
                 }
                 Token::Close | Token::Mark(")") => break,
@@ -407,7 +402,8 @@ impl<'t> Parser<'t> {
                     let Word { token: Token::Bad(problem), .. } = self.next() else { continue };
                     return Err(problem);
                 }
-                Token::Mark(_) | Token::End | Token::Text(_) | Token::Open => {
+                Token::Mark("(") if is_apart => {}
+                Token::Mark(_) | Token::Other | Token::End | Token::Text(_) | Token::Open => {
                     let word = self.next();
                     return Err(unexpected(&word, "operand"));
                 }
@@ -444,7 +440,7 @@ impl<'t> Parser<'t> {
             Token::Variable => self.variable(word.raw)?,
             Token::Quoted(text) => Kind::Constant(text.into(), word.raw.into()),
             Token::Char(c) => Kind::Constant(Value::Int(u32::from(c).into()), word.raw.into()),
-            Token::Number => number(word.raw)?,
+            Token::Number => constant(word.raw)?,
             Token::Word => match word.raw {
                 "true" | "false" => Kind::Constant(Value::Bool(word.raw == "true"), word.raw.into()),
                 "nil" => Kind::Nil,
@@ -469,9 +465,14 @@ impl<'t> Parser<'t> {
     fn behind(&mut self, mut operand: Operand) -> Parsed<Operand> {
         let mut names: Vec<Arc<str>> = Vec::new();
         while let Word { token: Token::Field, is_apart: false, raw, .. } = self.peek() {
-            names.push(raw[1..].into());
-            self.count()?;
+            let name = raw[1..].into();
             self.next();
+            self.count()?;
+            // Go cites a chain of fields by its first one.
+            if names.is_empty() {
+                operand.place = self.at();
+            }
+            names.push(name);
         }
         if let Word { token: Token::Dot, is_apart: false, .. } = self.peek() {
             let word = self.next();
@@ -484,7 +485,8 @@ impl<'t> Parser<'t> {
             Kind::Field(held) | Kind::Variable(_, held) => held.extend(names),
             Kind::Dot => operand.kind = Kind::Field(names),
             Kind::Constant(..) | Kind::TooLarge(_) | Kind::Nil => {
-                return Err(format!("unexpected . after term \"{operand}\""));
+                let term = crate::print::quoted(&operand.to_string());
+                return Err(format!("unexpected . after term {term}"));
             }
             _ => {
                 let place = operand.place;
@@ -502,35 +504,34 @@ enum Action {
 }
 
 /// A number as it is written: whole ones by Go's prefixes, others as floats.
-fn number(raw: &str) -> Parsed<Kind> {
-    let plain = raw.replace('_', "");
-    let (sign, digits) = match plain.strip_prefix(['-', '+']) {
+fn constant(raw: &str) -> Parsed<Kind> {
+    let fault = |what: &str| format!("{what}: {}", crate::print::quoted(raw));
+    let illegal = || fault("illegal number syntax");
+    let plain = number::without_bars(raw).ok_or_else(illegal)?;
+    let (is_negative, digits) = match plain.strip_prefix(['-', '+']) {
         Some(digits) => (plain.starts_with('-'), digits),
         None => (false, &*plain),
     };
     let lower = digits.to_ascii_lowercase();
+    let is_decimal = lower.bytes().all(|byte| byte.is_ascii_digit());
     let whole = match lower.get(..2) {
-        Some("0x") => Some(u64::from_str_radix(&lower[2..], 16)),
+        Some("0x") if !lower.contains('p') => Some(u64::from_str_radix(&lower[2..], 16)),
         Some("0b") => Some(u64::from_str_radix(&lower[2..], 2)),
         Some("0o") => Some(u64::from_str_radix(&lower[2..], 8)),
-        _ if lower.len() > 1 && lower.starts_with('0') && lower.bytes().all(|byte| byte.is_ascii_digit()) => {
-            Some(u64::from_str_radix(&lower, 8))
-        }
-        _ if lower.bytes().all(|byte| byte.is_ascii_digit()) => Some(lower.parse()),
+        Some(_) if is_decimal && lower.starts_with('0') => Some(u64::from_str_radix(&lower, 8)),
+        _ if is_decimal => Some(lower.parse()),
         _ => None,
     };
-    let bad = || format!("bad number syntax: {}", crate::print::quoted(raw));
     let Some(whole) = whole else {
-        let is_spelt = digits.starts_with(|c: char| c.is_ascii_digit() || c == '.');
-        let number = plain.parse().ok().filter(|number: &f64| is_spelt && number.is_finite()).ok_or_else(bad)?;
+        let number = number::literal(raw).filter(|number| number.is_finite()).ok_or_else(illegal)?;
         return Ok(Kind::Constant(Value::Float(number), raw.into()));
     };
-    let value = match whole {
-        Ok(size) if sign => 0i64.checked_sub_unsigned(size),
-        Ok(size) => i64::try_from(size).ok(),
-        Err(error) if matches!(error.kind(), std::num::IntErrorKind::PosOverflow) => None,
-        Err(_) => return Err(bad()),
+    let size = match whole {
+        Ok(size) => size,
+        Err(_) if is_decimal => return Err(fault("integer overflow")),
+        Err(_) => return Err(illegal()),
     };
+    let value = if is_negative { 0i64.checked_sub_unsigned(size) } else { i64::try_from(size).ok() };
     Ok(value.map_or_else(|| Kind::TooLarge(raw.into()), |whole| Kind::Constant(Value::Int(whole), raw.into())))
 }
 
@@ -539,6 +540,7 @@ fn unexpected(word: &Word<'_>, context: &str) -> String {
     let shown = match &word.token {
         Token::Bad(problem) => return problem.clone(),
         Token::End => "EOF".into(),
+        Token::Dot => "<.>".into(),
         Token::Word if KEYWORDS.contains(&word.raw) => format!("<{}>", word.raw),
         _ if word.raw.chars().count() > 10 => {
             format!("{}...", crate::print::quoted(&word.raw.chars().take(10).collect::<String>()))

@@ -172,6 +172,7 @@ fn one(arg: &Value, verb: char, flags: Flags, out: &mut String, depth: usize) {
                 match verb {
                     'c' => pad(c.encode_utf8(&mut [0; 4]), flags, out),
                     'q' => pad(&quoted_by(c.encode_utf8(&mut [0; 4]), '\'', flags.plus), flags, out),
+                    _ if flags.sharp => pad(&format!("U+{whole:04X} '{c}'"), flags, out),
                     _ => pad(&format!("U+{whole:04X}"), flags, out),
                 }
             }
@@ -239,6 +240,7 @@ fn text(held: &str, verb: char, flags: Flags, out: &mut String) {
         'q' if flags.sharp && !held.contains(['`', '\n']) && !held.contains(char::is_control) => {
             pad(&format!("`{held}`"), flags, out);
         }
+        'v' if flags.sharp => pad(&quoted(held), flags, out),
         'q' if flags.plus => pad(&quoted_by(held, '"', true), flags, out),
         'q' => pad(&quoted(held), flags, out),
         'x' | 'X' => {

@@ -1,6 +1,6 @@
 //! Expressions that templates used last.
 
-use regex::{Regex, RegexBuilder};
+use regex::{Error, Regex, RegexBuilder};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Expressions, compiled: they may come of labels, but are mostly the same at each run.
@@ -20,14 +20,29 @@ impl Regexes {
         if let Some((_, regex)) = held.iter().find(|(known, _)| known == text) {
             return Ok(regex.clone());
         }
-        let regex = RegexBuilder::new(text)
-            .size_limit(COMPILED_BYTES_MAX)
-            .build()
-            .map_err(|_| format!("{:?} is no usable regular expression", text.chars().take(80).collect::<String>()))?;
+        let regex = RegexBuilder::new(text).size_limit(COMPILED_BYTES_MAX).build().map_err(|error| {
+            let shown: String = text.chars().take(80).collect();
+            format!("error parsing regexp: {}: `{shown}`", cause(&error))
+        })?;
         if held.len() >= REGEXES_MAX {
             held.remove(0);
         }
         held.push((text.to_owned(), regex.clone()));
         Ok(regex)
     }
+}
+
+/// What is wrong with an expression, in RE2's words where it has some for it.
+fn cause(error: &Error) -> String {
+    let Error::Syntax(text) = error else { return "expression too large".into() };
+    let told = text.lines().filter_map(|line| line.strip_prefix("error: ")).next_back().unwrap_or("invalid syntax");
+    match told {
+        "unclosed group" => "missing closing )",
+        "unopened group" => "unexpected )",
+        "unclosed character class" => "missing closing ]",
+        "repetition operator missing expression" => "missing argument to repetition operator",
+        "unrecognized escape sequence" => "invalid escape sequence",
+        other => other,
+    }
+    .into()
 }

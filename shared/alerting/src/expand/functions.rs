@@ -102,7 +102,8 @@ fn matches(args: &[Value], ctx: &mut Ctx<'_>) -> Called {
 }
 
 fn replace_all(args: &[Value], ctx: &mut Ctx<'_>) -> Called {
-    let (regex, replacement, input) = (ctx.regex(text(args, 0))?, text(args, 1), text(args, 2));
+    let (replacement, input) = (text(args, 1), text(args, 2));
+    let regex = ctx.regex(text(args, 0)).map_err(|error| format!("regexp: Compile(`{}`): {error}", text(args, 0)))?;
     ctx.bounded("reReplaceAll", (input.len() + 1).saturating_mul(replacement.len().max(1)))?;
     Ok(regex.replace_all(input, replacement).into_owned().into())
 }
@@ -162,15 +163,17 @@ fn nanos_of(text: &str) -> Result<i64, String> {
 
 /// Letter by letter, as Go does: what has no single upper letter stays.
 pub(crate) fn upper(text: &str) -> String {
-    text.chars().map(|c| single(c, c.to_uppercase())).collect()
+    text.chars().map(upper_letter).collect()
 }
 
 /// Letter by letter, as Go does.
 pub(crate) fn lower(text: &str) -> String {
-    text.chars().map(|c| single(c, c.to_lowercase())).collect()
+    // Of the one letter that has two lower ones, Go takes the first.
+    text.chars().map(|c| c.to_lowercase().next().unwrap_or(c)).collect()
 }
 
-fn single(c: char, mut mapped: impl ExactSizeIterator<Item = char>) -> char {
+fn upper_letter(c: char) -> char {
+    let mut mapped = c.to_uppercase();
     if mapped.len() == 1 { mapped.next().unwrap_or(c) } else { c }
 }
 
@@ -185,7 +188,7 @@ fn title(text: &str) -> String {
                 b => !b.is_alphanumeric() && b.is_whitespace(),
             };
             before = c;
-            if starts { single(c, c.to_uppercase()) } else { c }
+            if starts { upper_letter(c) } else { c }
         })
         .collect()
 }
