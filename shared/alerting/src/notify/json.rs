@@ -104,7 +104,7 @@ impl Json {
     }
 }
 
-fn quote(out: &mut String, text: &str) {
+pub(super) fn quote(out: &mut String, text: &str) {
     out.push('"');
     for c in text.chars() {
         match c {

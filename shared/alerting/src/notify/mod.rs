@@ -17,7 +17,10 @@
 pub mod config;
 mod data;
 mod delivery;
+#[cfg(test)]
+mod fixture;
 mod json;
+mod judge;
 pub mod mqtt;
 mod render;
 pub mod smtp;
@@ -28,5 +31,6 @@ pub use data::{AlertView, Data};
 pub use delivery::{
     DatagramTo, Delivery, Dialogue, ExecDelivery, FileDelivery, HttpDelivery, Outcome, Step, Talk, Wire,
 };
+pub use judge::{ANSWER_BYTES_MAX, judge_http};
 pub use render::{Files, RenderError, render};
-pub use templates::Templates;
+pub use templates::{Templates, Zones};

@@ -12,8 +12,6 @@
 
 use super::{Outcome, Step};
 
-/// Longest packet that a broker may send here: acknowledgements are four bytes.
-const PACKET_BYTES_MAX: usize = 1 << 10;
 /// Longest payload that is sent.
 pub const PAYLOAD_BYTES_MAX: usize = 1 << 20;
 /// Longest text of a packet, which has its length in two bytes.
@@ -26,6 +24,7 @@ const CONNACK: u8 = 2;
 const PUBACK: u8 = 4;
 const PUBREC: u8 = 5;
 const PUBCOMP: u8 = 7;
+const PINGRESP: u8 = 13;
 const DISCONNECT: [u8; 2] = [0xe0, 0];
 
 /// What is published, and by whom.
@@ -208,24 +207,25 @@ fn framed(first: u8, body: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Takes a whole packet: its type and body. `Err` where it is none that a broker sends here.
+/// Takes a whole packet: its type and its two bytes, if it has any. `Err` where it is none that a broker sends here:
+/// all of them are short.
 fn packet(input: &mut Vec<u8>) -> Result<Option<(u8, Vec<u8>)>, ()> {
-    let Some((&first, rest)) = input.split_first() else { return Ok(None) };
-    let (mut length, mut header) = (0, 1);
-    for (at, byte) in rest.iter().take(4).enumerate() {
-        length |= usize::from(byte & 0x7f) << (7 * at);
-        header += 1;
-        if byte & 0x80 == 0 {
-            if length > PACKET_BYTES_MAX {
-                return Err(());
-            }
-            let Some(body) = input.get(header..header + length) else { return Ok(None) };
-            let body = body.to_vec();
-            input.drain(..header + length);
-            return Ok(Some((first >> 4, body)));
+    let [first, rest @ ..] = input.as_slice() else { return Ok(None) };
+    let kind = first >> 4;
+    let length = match kind {
+        CONNACK | PUBACK | PUBREC | PUBCOMP => 2,
+        PINGRESP => 0,
+        _ => return Err(()),
+    };
+    match rest {
+        [said, ..] if *said != length => Err(()),
+        [_, body @ ..] if body.len() >= usize::from(length) => {
+            let body = body[..usize::from(length)].to_vec();
+            input.drain(..2 + body.len());
+            Ok(Some((kind, body)))
         }
+        _ => Ok(None),
     }
-    if rest.len() >= 4 { Err(()) } else { Ok(None) }
 }
 
 #[cfg(test)]
@@ -268,7 +268,7 @@ mod tests {
 
     #[test]
     fn what_is_no_broker_is_left() {
-        for answer in [&b"HTTP/1.1 400 Bad Request\r\n"[..], b"\x20\xff\xff\xff\xff", b"\x20\xff\x7f", b"\x90\x00"] {
+        for answer in [&b"HTTP/1.1 400 Bad Request\r\n"[..], b"\x20\xff\xff\xff\xff", b"\x20\xff\x7f", b"\x90"] {
             assert!(matches!(session(1).step(answer), Step::Done(_, Outcome::Retry { .. })), "{answer:?}");
         }
     }
@@ -284,7 +284,7 @@ mod tests {
             ..Message::default()
         };
         assert_eq!(message.fault(), None);
-        assert_eq!(Message { topic: "a/#".into(), ..message.clone() }.fault().is_some(), true);
+        assert!(Message { topic: "a/#".into(), ..message.clone() }.fault().is_some());
         let session = Session::new(message);
         assert_eq!(session.connect(), b"\x10\x14\x00\x04MQTT\x04\xc2\x00\x3c\x00\x02id\x00\x01u\x00\x01p");
         assert_eq!(session.publish()[..6], [0x30, 0xcb, 0x01, 0, 1, b't']);

@@ -114,6 +114,12 @@ impl Session {
         Self { letter, state: State::Greeting, is_secure, input: Vec::new(), taken: 0, refusal: None }
     }
 
+    /// What is handed over.
+    #[must_use]
+    pub const fn letter(&self) -> &Letter {
+        &self.letter
+    }
+
     /// Addresses that the server refused while it took others: for the log.
     #[must_use]
     pub fn refusal(&self) -> Option<&str> {

@@ -46,22 +46,22 @@ impl Globals {
     #[must_use]
     pub fn read(value: Option<&Value>, checks: &mut Checks<'_>) -> Self {
         let mut node = Node::new(value, "global", checks);
-        let mut globals = Self::default();
-        globals.resolve_timeout = node.span("resolve_timeout", checks);
-        if let Some(http) = node.take("http_config") {
-            globals.http = HttpConfig::read(http, "global.http_config", checks);
-        }
-        globals.slack_api_url = node.secret("slack_api_url", checks);
-        globals.slack_app_token = node.secret("slack_app_token", checks);
-        globals.slack_app_url = node.text("slack_app_url", checks);
-        globals.pagerduty_url = node.text("pagerduty_url", checks);
-        globals.opsgenie_api_url = node.text("opsgenie_api_url", checks);
-        globals.opsgenie_api_key = node.secret("opsgenie_api_key", checks);
-        globals.victorops_api_url = node.text("victorops_api_url", checks);
-        globals.victorops_api_key = node.secret("victorops_api_key", checks);
-        globals.telegram_api_url = node.text("telegram_api_url", checks);
-        globals.telegram_bot_token = node.secret("telegram_bot_token", checks);
-        globals.webex_api_url = node.text("webex_api_url", checks);
+        let http = match node.take("http_config") {
+            Some(http) => HttpConfig::read(http, "global.http_config", checks),
+            None => HttpConfig::default(),
+        };
+        let smtp = Smtp {
+            from: node.text("smtp_from", checks),
+            hello: node.text("smtp_hello", checks),
+            smarthost: node.text("smtp_smarthost", checks),
+            username: node.text("smtp_auth_username", checks),
+            password: node.secret("smtp_auth_password", checks),
+            secret: node.secret("smtp_auth_secret", checks),
+            identity: node.text("smtp_auth_identity", checks),
+            require_tls: node.flag("smtp_require_tls", checks),
+            implicit_tls: node.flag("smtp_force_implicit_tls", checks),
+            tls: Arc::new(TlsConfig::read(node.take("smtp_tls_config"), "global.smtp_tls_config", checks)),
+        };
         // Of receivers that are not built: known, so that a file that sets them is read, and of no effect.
         for unused in [
             "wechat_api_url",
@@ -79,17 +79,21 @@ impl Globals {
         ] {
             node.take(unused);
         }
-        globals.smtp = Smtp {
-            from: node.text("smtp_from", checks),
-            hello: node.text("smtp_hello", checks),
-            smarthost: node.text("smtp_smarthost", checks),
-            username: node.text("smtp_auth_username", checks),
-            password: node.secret("smtp_auth_password", checks),
-            secret: node.secret("smtp_auth_secret", checks),
-            identity: node.text("smtp_auth_identity", checks),
-            require_tls: node.flag("smtp_require_tls", checks),
-            implicit_tls: node.flag("smtp_force_implicit_tls", checks),
-            tls: Arc::new(TlsConfig::read(node.take("smtp_tls_config"), "global.smtp_tls_config", checks)),
+        let globals = Self {
+            resolve_timeout: node.span("resolve_timeout", checks),
+            http,
+            slack_api_url: node.secret("slack_api_url", checks),
+            slack_app_token: node.secret("slack_app_token", checks),
+            slack_app_url: node.text("slack_app_url", checks),
+            pagerduty_url: node.text("pagerduty_url", checks),
+            opsgenie_api_url: node.text("opsgenie_api_url", checks),
+            opsgenie_api_key: node.secret("opsgenie_api_key", checks),
+            victorops_api_url: node.text("victorops_api_url", checks),
+            victorops_api_key: node.secret("victorops_api_key", checks),
+            telegram_api_url: node.text("telegram_api_url", checks),
+            telegram_bot_token: node.secret("telegram_bot_token", checks),
+            webex_api_url: node.text("webex_api_url", checks),
+            smtp,
         };
         node.finish(checks);
         globals
