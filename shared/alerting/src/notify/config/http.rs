@@ -8,6 +8,16 @@ use std::sync::Arc;
 /// Longest list of headers.
 const HEADERS_MAX: usize = 32;
 
+const NO_PROXY: &str = "proxies are not spoken; let the receiver be reached directly, or by a relay's URL";
+/// Keys of Alertmanager that have no effect here, and what to do instead.
+const UNSPOKEN: [(&str, &str); 5] = [
+    ("proxy_url", NO_PROXY),
+    ("proxy_from_environment", NO_PROXY),
+    ("proxy_connect_header", NO_PROXY),
+    ("no_proxy", NO_PROXY),
+    ("oauth2", "OAuth 2 is not spoken; use authorization with credentials_file, which may be replaced"),
+];
+
 /// `http_config`, as far as it is spoken.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpConfig {
@@ -19,11 +29,22 @@ pub struct HttpConfig {
     pub follow_redirects: bool,
     /// Further headers and their values.
     pub headers: Vec<(String, Secret)>,
+    /// Keys that Alertmanager knows and that are not spoken here, and why: [`Integration::faults`] names them, so that
+    /// whoever would send refuses them, while the file can be read and checked.
+    ///
+    /// [`Integration::faults`]: super::Integration::faults
+    pub unspoken: Vec<(String, &'static str)>,
 }
 
 impl Default for HttpConfig {
     fn default() -> Self {
-        Self { auth: Auth::None, tls: Arc::default(), follow_redirects: true, headers: Vec::new() }
+        Self {
+            auth: Auth::None,
+            tls: Arc::default(),
+            follow_redirects: true,
+            headers: Vec::new(),
+            unspoken: Vec::new(),
+        }
     }
 }
 
@@ -100,15 +121,11 @@ impl HttpConfig {
         if ways.len() > 1 {
             checks.fault(key, "at most one of basic_auth, authorization and bearer_token is expected");
         }
-        for refused in ["proxy_url", "proxy_from_environment", "no_proxy", "proxy_connect_header"] {
-            if node.take(refused).is_some_and(|value| !matches!(value, Value::Bool(false))) {
-                let at = node.at(refused);
-                checks.fault(&at, "proxies are not spoken; let the receiver be reached directly, or by a relay's URL");
+        let mut unspoken = Vec::new();
+        for (name, why) in UNSPOKEN {
+            if node.take(name).is_some_and(|value| !matches!(value, Value::Bool(false))) {
+                unspoken.push((node.at(name), why));
             }
-        }
-        if node.take("oauth2").is_some() {
-            let at = node.at("oauth2");
-            checks.fault(&at, "OAuth 2 is not spoken; use authorization with credentials_file, which may be replaced");
         }
         // HTTP/1.1 is what is spoken in any case, and every server knows it.
         node.flag("enable_http2", checks);
@@ -116,7 +133,7 @@ impl HttpConfig {
         let tls = TlsConfig::read(node.take("tls_config"), &node.at("tls_config"), checks);
         let headers = headers(&mut node, checks);
         node.finish(checks);
-        Self { auth: ways.pop().unwrap_or_default(), tls: Arc::new(tls), follow_redirects, headers }
+        Self { auth: ways.pop().unwrap_or_default(), tls: Arc::new(tls), follow_redirects, headers, unspoken }
     }
 }
 

@@ -13,6 +13,8 @@ mod globals;
 mod http;
 mod local;
 mod paging;
+#[cfg(test)]
+mod tests;
 pub(crate) mod tree;
 
 pub use chat::{Action, Chat, Field, Pushover, Slack, Telegram};
@@ -228,7 +230,7 @@ impl Integration {
         let (key, path, is_free) = match &self.settings {
             Settings::Exec(exec) => ("program", &exec.program, false),
             Settings::File(file) => ("path", &file.path, file.is_control()),
-            _ => return Vec::new(),
+            _ => return self.http.unspoken.iter().map(|(key, why)| (key.clone(), (*why).to_owned())).collect(),
         };
         let why = match site {
             Site::Centre => {
@@ -261,12 +263,13 @@ fn entry(kind: &str, value: &Value, key: &str, globals: &Globals, checks: &mut C
     // Those that people read one by one say nothing of the end unless they are asked to.
     let default = !matches!(kind, "email_configs" | "slack_configs");
     let send_resolved = node.flag("send_resolved", checks).unwrap_or(default);
-    let mut http = globals.http.clone();
     let speaks_http =
         !matches!(kind, "email_configs" | "mqtt_configs" | "syslog_configs" | "exec_configs" | "file_configs");
-    if speaks_http && let Some(own) = node.take("http_config") {
-        http = HttpConfig::read(own, &node.at("http_config"), checks);
-    }
+    let mut http = match if speaks_http { node.take("http_config") } else { None } {
+        Some(own) => HttpConfig::read(own, &node.at("http_config"), checks),
+        None if speaks_http => globals.http.clone(),
+        None => HttpConfig::default(),
+    };
     let timeout = if speaks_http { node.span("timeout", checks) } else { None };
     let settings = match kind {
         "webhook_configs" => paging::webhook(&mut node, checks).map(Settings::Webhook),
