@@ -133,7 +133,9 @@ pub enum Step {
     Send(Vec<u8>),
     /// Write these bytes, begin TLS, then call again with nothing read.
     StartTls(Vec<u8>),
-    /// Write these bytes as far as they go; it is over.
+    /// Write these bytes: once that is done the receiver has it, as far as anybody can tell.
+    Last(Vec<u8>),
+    /// Write these bytes as far as they go, which decides nothing; it is over.
     Done(Vec<u8>, Outcome),
 }
 
@@ -143,7 +145,7 @@ impl Dialogue {
         match self {
             Self::Smtp(session) => session.step(input),
             Self::Mqtt(session) => session.step(input),
-            Self::Bytes(bytes) => Step::Done(std::mem::take(bytes), Outcome::Sent),
+            Self::Bytes(bytes) => Step::Last(std::mem::take(bytes)),
         }
     }
 

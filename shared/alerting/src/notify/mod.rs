@@ -21,6 +21,7 @@ mod delivery;
 mod fixture;
 mod json;
 mod judge;
+mod ledger;
 pub mod mqtt;
 mod render;
 pub mod smtp;
@@ -32,5 +33,6 @@ pub use delivery::{
     DatagramTo, Delivery, Dialogue, ExecDelivery, FileDelivery, HttpDelivery, Outcome, Step, Talk, Wire,
 };
 pub use judge::{ANSWER_BYTES_MAX, judge_http};
+pub use ledger::{Change, Counts, Ledger};
 pub use render::{Files, RenderError, render};
 pub use templates::{Templates, Zones};

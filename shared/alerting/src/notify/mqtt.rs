@@ -116,7 +116,7 @@ impl Session {
                             return Step::Send(bytes);
                         }
                         bytes.extend(DISCONNECT);
-                        return Step::Done(bytes, Outcome::Sent);
+                        return Step::Last(bytes);
                     }
                     code => return done(refused(code.copied())),
                 },
@@ -243,7 +243,7 @@ mod tests {
     #[test]
     fn each_quality_of_service_ends_as_it_should() {
         let published = b"\x31\x06\x00\x03a/bx\xe0\x00".to_vec();
-        assert_eq!(session(0).step(b"\x20\x02\x00\x00"), Step::Done(published, Outcome::Sent));
+        assert_eq!(session(0).step(b"\x20\x02\x00\x00"), Step::Last(published));
 
         let mut once = session(1);
         assert_eq!(once.step(b"\x20\x02\x00"), Step::Send(vec![]), "half a packet");

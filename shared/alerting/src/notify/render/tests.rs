@@ -280,7 +280,7 @@ fn our_own_kinds_are_made() {
     let syslog = |entry: &str, data: &Data| match rendered("syslog_configs", entry, data).wire {
         Wire::Datagram(_, message) => String::from_utf8(message).unwrap(),
         Wire::Talk(mut talk) => match talk.dialogue.step(&[]) {
-            crate::notify::Step::Done(bytes, Outcome::Sent) => String::from_utf8(bytes).unwrap(),
+            crate::notify::Step::Last(bytes) => String::from_utf8(bytes).unwrap(),
             step => panic!("{step:?}"),
         },
         wire => panic!("{wire:?}"),
