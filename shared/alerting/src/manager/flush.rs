@@ -12,6 +12,7 @@ use crate::Now;
 use crate::notify::{Data, Outcome};
 use skerry_model::{Alert, Fingerprint, Labels, Mono, UnixMillis};
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -73,6 +74,7 @@ impl Manager {
         let receiver = config.receiver(&route.receiver);
         let receiver =
             receiver.filter(|receiver| self.options.enabled.as_ref().is_none_or(|enabled| enabled(receiver)));
+        let mut held = BTreeMap::new();
         let mut flush = Flush {
             told: Vec::new(),
             firing: AlertSet::new(),
@@ -82,7 +84,8 @@ impl Manager {
             has_failed: false,
         };
         if receiver.is_some() {
-            let mut told = self.unheld(members, route, now);
+            let mut told;
+            (told, held) = self.unheld(members, route, now);
             told.sort_by(|(_, a), (_, b)| in_order(&a.alert.labels, &b.alert.labels));
             for (alert, stored) in told {
                 let fires = stored.is_firing(now);
@@ -91,6 +94,9 @@ impl Manager {
             }
         }
         let (told_any, key) = (!flush.told.is_empty(), group.key.clone());
+        for (reason, count) in held {
+            *self.counts.held.entry(reason).or_default() += count;
+        }
         if let Some(group) = self.groups.get_mut(id) {
             group.flush = Some(flush);
         }
@@ -104,24 +110,35 @@ impl Manager {
         self.finish_if_done(id);
     }
 
-    /// The members that nothing holds back, and that the receiver was not told of elsewhere.
+    /// The members that nothing holds back, and that the receiver was not told of elsewhere; and how many others there
+    /// are, by why.
     fn unheld<'a>(
         &'a self,
-        members: Vec<(Fingerprint, &'a Stored)>,
+        mut members: Vec<(Fingerprint, &'a Stored)>,
         route: &Route,
         now: Now,
-    ) -> Vec<(Fingerprint, &'a Stored)> {
-        if self.config.muted_by(route, now.wall).is_some() {
-            return Vec::new();
-        }
-        let mut members = members;
+    ) -> (Vec<(Fingerprint, &'a Stored)>, BTreeMap<&'static str, u64>) {
+        let mut held = BTreeMap::new();
+        let muted = self.config.muted_by(route, now.wall).map(|muted| muted.reason);
         members.retain(|(id, stored)| {
             let (inhibiting, silencing) = self.held_by(&stored.alert.labels, now);
-            inhibiting.is_empty()
-                && silencing.is_empty()
-                && !self.suppressed.is_told(*id, &stored.alert, &route.receiver)
+            let reason = if !inhibiting.is_empty() {
+                Some("inhibition")
+            } else if muted.is_some() {
+                muted
+            } else if !silencing.is_empty() {
+                Some("silence")
+            } else if self.suppressed.is_told(*id, &stored.alert, &route.receiver) {
+                Some("told_elsewhere")
+            } else {
+                None
+            };
+            if let Some(reason) = reason {
+                *held.entry(reason).or_default() += 1;
+            }
+            reason.is_none()
         });
-        members
+        (members, held)
     }
 
     /// Tells one integration, if there is something to tell it.

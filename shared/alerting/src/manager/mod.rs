@@ -44,3 +44,5 @@ pub use status::{AlertStatus, GroupStatus};
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod vectors;

@@ -62,7 +62,8 @@ pub(super) fn inhibit_rule(value: &Value, key: &str, checks: &mut Checks<'_>) ->
     let target = matchers(&mut node, "target_", checks);
     let equal = names(&mut node, "equal list", checks);
     let listed = node.items("sources", checks);
-    if !listed.is_empty() && !(source.is_empty() && equal.is_empty()) {
+    let is_mixed = !(source.is_empty() && equal.is_empty());
+    if is_mixed && !listed.is_empty() {
         let problem = "sources cannot be combined with source_match, source_match_re, source_matchers, or equal";
         checks.fault(key, problem);
     }

@@ -51,12 +51,10 @@ impl Config {
         let document = skerry_yaml::read::<Value>(text).map_err(|fault| failed(vec![fault]))?;
         let mut checks = Checks::new(&document.places);
         let config = Self::read(&document.value, zones, &mut checks);
-        let mut faults = checks.into_faults();
-        faults.sort_by_key(|fault| fault.line);
-        match config {
-            Some(config) if faults.is_empty() => Ok(config),
-            _ if faults.is_empty() => Err(failed(vec![fault("no route provided in config")])),
-            _ => Err(failed(faults)),
+        match (config, checks.into_faults()) {
+            (Some(config), faults) if faults.is_empty() => Ok(config),
+            // In the order in which upstream finds them, of which it tells the first.
+            (_, faults) => Err(failed(faults)),
         }
     }
 
@@ -85,7 +83,8 @@ impl Config {
         let route = node.take("route");
         node.finish(checks);
         let Some(route) = route else {
-            checks.fault("route", "no routes provided");
+            let is_blank = value.as_object().is_some_and(serde_json::Map::is_empty);
+            checks.fault("route", if is_blank { "no route provided in config" } else { "no routes provided" });
             return None;
         };
         let names = routes::Names {
@@ -172,7 +171,7 @@ impl Config {
             self.intervals.get(*name).is_some_and(|list| list.iter().any(|interval| interval.contains(now)))
         };
         let active: Vec<&str> = route.active_times.iter().map(|name| &**name).collect();
-        if !active.is_empty() && !active.iter().any(|name| holds(name)) {
+        if !active.is_empty() && !active.iter().any(&holds) {
             return Some(Muted { reason: "active_time_interval", by: active });
         }
         let muting: Vec<&str> = route.mute_times.iter().map(|name| &**name).filter(|name| holds(name)).collect();
@@ -218,10 +217,6 @@ fn bounded<'a>(mut items: Vec<(String, &'a Value)>, checks: &mut Checks<'_>) -> 
     }
     items.truncate(ITEMS_MAX);
     items
-}
-
-fn fault(problem: &str) -> Fault {
-    Fault { line: None, key: String::new(), problem: problem.to_owned() }
 }
 
 #[cfg(test)]

@@ -67,7 +67,12 @@ fn below(value: &Value, indent: usize, (key, above): (&str, &str), out: &mut Str
 fn is_secret(key: &str, above: &str) -> bool {
     let in_slack = above == "slack_configs" && key == "api_url";
     let in_webhook = above == "webhook_configs" && key == "url";
-    in_slack || in_webhook || SECRET_URLS.contains(&key) || SECRET_ENDS.iter().any(|end| key.ends_with(end))
+    // VictorOps's names a team.
+    let is_plain = above == "victorops_configs" && key == "routing_key";
+    in_slack
+        || in_webhook
+        || SECRET_URLS.contains(&key)
+        || (!is_plain && SECRET_ENDS.iter().any(|end| key.ends_with(end)))
 }
 
 /// JSON's scalars are YAML's; texts of plain characters need no quotes.

@@ -95,8 +95,9 @@ fn open_class(whole: &str) -> Option<&str> {
 /// A `*`, `+` or `?` with nothing to repeat.
 fn bare_repetition(whole: &str) -> Option<&str> {
     let found = whole.match_indices(['*', '+', '?']).find(|(at, sign)| {
-        let before = whole[..*at].chars().next_back();
-        matches!(before, Some('(' | '|' | '^')) && !(*sign == "?" && before == Some('('))
+        let before = &whole[..*at];
+        let is_flag = *sign == "?" && before.ends_with('(');
+        (before.ends_with(['(', '|', '^']) || before.ends_with("(?:")) && !is_flag
     });
     found.map(|(_, sign)| sign)
 }

@@ -155,8 +155,11 @@ impl Parser<'_> {
         if !raw.starts_with('"') {
             return Ok(raw.to_owned());
         }
+        // Escaped bytes that are no text come back as this character, which may also stand there of itself.
+        let replaced = char::REPLACEMENT_CHARACTER;
+        let has_bytes = raw.contains("\\x") || raw.contains(|c: char| c.is_ascii_digit());
         match skerry_promql::unquoted(raw) {
-            Ok((text, bytes)) if bytes == raw.len() => Ok(text),
+            Ok((text, bytes)) if bytes == raw.len() && !(has_bytes && text.contains(replaced)) => Ok(text),
             _ => Err(format!("{}: invalid input", self.say(&token.place))),
         }
     }
