@@ -156,6 +156,11 @@ impl Manager {
         problems
     }
 
+    /// Counts an alert that could not even be read.
+    pub fn note_invalid(&mut self) {
+        self.counts.invalid += 1;
+    }
+
     fn receive_one(&mut self, mut alert: Alert, now: Now) -> Result<(), String> {
         let problem = if alert.labels.is_empty() {
             Some("at least one label pair required")
