@@ -55,6 +55,8 @@ pub enum Stage {
     Evaluation,
     /// A template: the error stands where its text would.
     Template,
+    /// Its state of before a restart could not be read; it begins anew.
+    Restore,
 }
 
 /// A rule that went wrong.

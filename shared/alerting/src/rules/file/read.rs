@@ -144,7 +144,7 @@ impl<'a> Reader<'a> {
         let hold = self.span(entries, key, "for");
         let keep_firing = self.span(entries, key, "keep_firing_for");
         let kind = if is_alert {
-            self.templates(entries, key);
+            self.templates(&name, entries, key);
             let (hold, keep_firing) = (hold.unwrap_or_default(), keep_firing.unwrap_or_default());
             Kind::Alerting { hold, keep_firing, annotations }
         } else {
@@ -231,12 +231,12 @@ impl<'a> Reader<'a> {
     }
 
     /// Checks the templates among labels and annotations of an alert.
-    fn templates(&mut self, entries: &Entries, key: &str) {
+    fn templates(&mut self, alert: &str, entries: &Entries, key: &str) {
         for field in ["labels", "annotations"] {
             let Some(node) = value(entries, field) else { continue };
             let Content::Map(pairs) = &node.content else { continue };
             for (name, node) in pairs {
-                if let Some(Err(problem)) = node.text().map(texts::check) {
+                if let Some(Err(problem)) = node.text().map(|text| texts::check(alert, text)) {
                     let key = format!("{key}.{field}.{}", name.text().unwrap_or_default());
                     self.fault(node, &key, format!("the template cannot be used: {problem}"));
                 }

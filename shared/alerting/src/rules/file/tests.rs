@@ -39,6 +39,7 @@ fn rule_files_of_promtool() {
         ("negative-offset.yml", Some(0)),
         ("bad-rules-error.yml", Some(0)),
         ("bad-rules-syntax.yml", None),
+        ("rules-bad.yml", None),
         ("rules_extrafields.yml", None),
     ] {
         let found = RuleFile::parse(name, text(name)).ok().map(|(_, remarks)| remarks.len());
