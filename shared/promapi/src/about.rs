@@ -75,7 +75,7 @@ pub struct Runtime {
     pub kept: Option<(UnixMillis, UnixMillis)>,
 }
 
-fn rfc3339(at: Option<UnixMillis>) -> String {
+pub(crate) fn rfc3339(at: Option<UnixMillis>) -> String {
     let at = at.and_then(|at| jiff::Timestamp::from_millisecond(at.0).ok());
     at.map_or_else(|| "0001-01-01T00:00:00Z".into(), |at| at.to_string())
 }

@@ -90,9 +90,9 @@ pub enum Endpoint {
     Targets,
     /// `scrape_pools`
     ScrapePools,
-    /// `rules`: there are none yet.
+    /// `rules`
     Rules,
-    /// `alerts`: there are none yet.
+    /// `alerts`
     Alerts,
     /// `alertmanagers`: alerts are routed here, so there are none.
     Alertmanagers,
@@ -259,7 +259,7 @@ impl Request<'_> {
             Endpoint::Metadata => self.metadata(),
             Endpoint::Targets => self.targets(),
             Endpoint::ScrapePools => Ok(about::scrape_pools(&self.source.targets()?)),
-            Endpoint::Alerts => Ok(write::success("{\"alerts\":[]}", &[], &[])),
+            Endpoint::Alerts => Ok(rules::alerts(&self.source.rules())),
             Endpoint::Alertmanagers => {
                 Ok(write::success("{\"activeAlertmanagers\":[],\"droppedAlertmanagers\":[]}", &[], &[]))
             }
@@ -283,11 +283,7 @@ impl Request<'_> {
     }
 
     fn rules(&self) -> Result<String, Failure> {
-        let kind = self.params.first("type").unwrap_or_default().to_lowercase();
-        if !["", "alert", "record"].contains(&&*kind) {
-            return Err(Bad { parameter: "type", problem: format!("not supported value {kind:?}") }.into());
-        }
-        Ok(write::success("{\"groups\":[]}", &[], &[]))
+        Ok(rules::rules(self.params, self.source.rules())?)
     }
 
     fn targets(&self) -> Result<String, Failure> {

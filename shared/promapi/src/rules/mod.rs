@@ -1,5 +1,9 @@
 //! Rules and alerts as the API tells of them: plain values, which whoever evaluates rules fills.
 
+mod answer;
+
+pub(crate) use answer::{alerts, rules};
+
 use skerry_model::{Labels, UnixMillis};
 use std::sync::Arc;
 use std::time::Duration;
