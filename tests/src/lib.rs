@@ -11,6 +11,7 @@ pub mod records;
 pub mod sim;
 pub mod site;
 pub mod torture;
+pub mod vectors;
 
 /// The command line of a tool that a cargo alias starts, without a `--` that leads it: the aliases end in `--`, and
 /// `cargo demo -- --nodes 5`, as one writes it for `cargo run`, arrives with a second one.
