@@ -61,6 +61,8 @@ pub struct Limits {
     pub alerts_max: usize,
     /// Series that one rule writes: 20,000.
     pub rule_series_max: usize,
+    /// Series that all rules write: 100,000. Their labels are held in memory.
+    pub series_max: usize,
     /// Bytes of one expanded label or annotation, and of an error: what is longer is cut. 4 KiB.
     pub text_bytes_max: usize,
 }
@@ -72,6 +74,7 @@ impl Default for Limits {
             rule_alerts_max: 2_000,
             alerts_max: 20_000,
             rule_series_max: 20_000,
+            series_max: 100_000,
             text_bytes_max: 4096,
         }
     }

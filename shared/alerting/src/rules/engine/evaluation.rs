@@ -4,7 +4,7 @@ use super::alerts::{Active, Alerts, Changed};
 use super::group::Group;
 use super::overlay::{Overlay, Written};
 use super::restore::Memory;
-use super::rule::{Moment, Outcome, Rule, Work};
+use super::rule::{Moment, Outcome, Room, Rule, Work};
 use crate::Now;
 use crate::rules::texts::Texts;
 use crate::rules::{Change, Round, RuleError, Settings, Stage};
@@ -31,15 +31,17 @@ impl Turning<'_> {
 }
 
 impl Group {
-    /// Evaluates it. `room` is how many alerts there may be besides those that there are.
-    pub(super) fn evaluate(&mut self, turning: &Turning<'_>, mut room: usize) -> Round {
+    /// Evaluates it.
+    pub(super) fn evaluate(&mut self, turning: &Turning<'_>, mut room: Room) -> Round {
         let begun = turning.clock();
         let mut round = Round::default();
         let mut written = Written::new(self.shared.clone());
         for number in 0..self.rules.len() {
-            let had = self.alerts_of(number);
+            let had = self.rules[number].held();
             self.rule(number, turning, room, &mut written, &mut round);
-            room = (room + had).saturating_sub(self.alerts_of(number));
+            let has = self.rules[number].held();
+            room.alerts = (room.alerts + had.0).saturating_sub(has.0);
+            room.series = (room.series + had.1).saturating_sub(has.1);
         }
         let leaving = std::mem::take(&mut self.leaving);
         let leaving = leaving.into_iter().filter(|labels| !written.has(labels)).collect();
@@ -57,11 +59,7 @@ impl Group {
         round
     }
 
-    fn alerts_of(&self, number: usize) -> usize {
-        self.rules[number].alerts().map_or(0, Alerts::len)
-    }
-
-    fn rule(&mut self, number: usize, turning: &Turning<'_>, room: usize, written: &mut Written, round: &mut Round) {
+    fn rule(&mut self, number: usize, turning: &Turning<'_>, room: Room, written: &mut Written, round: &mut Round) {
         let &Turning { at, source, settings, .. } = turning;
         let begun = turning.clock();
         let overlay = Overlay { source, written };
@@ -90,7 +88,14 @@ impl Group {
         let Outcome { samples, ended, changes, values, error, template_error } =
             rule.evaluate(&moment, |labels| if asks { memory.of_alert(labels) } else { None });
         let is_good = error.is_none();
-        rule.health = if is_good { RuleHealth::Good } else { RuleHealth::Bad };
+        let mut is_left_out = false;
+        for (metric, samples) in samples {
+            is_left_out |= written.add(&metric, samples);
+        }
+        end(written, ended, looks_at);
+        let error = error.or_else(|| is_left_out.then(|| LEFT_OUT.to_owned()));
+        let is_well = error.is_none();
+        rule.health = if is_well { RuleHealth::Good } else { RuleHealth::Bad };
         rule.last = Some(at);
         let is_new_error = differs(&mut rule.last_error, error);
         // A failed evaluation expanded no templates, or not all.
@@ -105,9 +110,10 @@ impl Group {
                 is_new,
             });
         };
-        if !is_good {
+        if !is_well {
             tell(Stage::Evaluation, &rule.last_error, is_new_error);
-        } else if !rule.template_error.is_empty() {
+        }
+        if is_good && !rule.template_error.is_empty() {
             tell(Stage::Template, &rule.template_error, is_new_remark);
         }
         if let Some(error) = memory.error() {
@@ -121,10 +127,6 @@ impl Group {
                 let due = alerts.due(at, settings.resend_delay);
                 round.alerts.extend(due.into_iter().map(|(labels, alert)| link.alert(&labels, &alert)));
             }
-            for (metric, samples) in samples {
-                written.add(&metric, samples);
-            }
-            end(written, ended, looks_at);
         } else {
             self.failures += 1;
         }
@@ -192,6 +194,9 @@ impl Gone {
 pub(super) fn before(at: UnixMillis, span: Duration) -> UnixMillis {
     UnixMillis(at.0.saturating_sub(i64::try_from(span.as_millis()).unwrap_or(i64::MAX)))
 }
+
+/// Said where a rule wrote a series that an earlier one had written otherwise; its alerts go on all the same.
+const LEFT_OUT: &str = "duplicate sample for timestamp";
 
 /// Says of series that they ended.
 fn end(written: &mut Written, ended: Vec<Labels>, at: UnixMillis) {

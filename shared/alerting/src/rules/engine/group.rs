@@ -1,6 +1,5 @@
 //! A group of rules with its state.
 
-use super::alerts::Alerts;
 use super::evaluation::{Gone, Turning};
 use super::rule::{Rule, Work};
 use super::slots::Slots;
@@ -101,9 +100,9 @@ impl Group {
         Turn { file: Arc::clone(&self.file), group: Arc::clone(&self.name), at }
     }
 
-    /// How many alerts it has, those that ended among them.
-    pub(super) fn alerts(&self) -> usize {
-        self.rules.iter().filter_map(Rule::alerts).map(Alerts::len).sum()
+    /// How many alerts it has, those that ended among them, and how many series it records.
+    pub(super) fn held(&self) -> (usize, usize) {
+        self.rules.iter().map(Rule::held).fold((0, 0), |sum, held| (sum.0 + held.0, sum.1 + held.1))
     }
 
     /// Moves all times, when the wall clock was set to `now`.

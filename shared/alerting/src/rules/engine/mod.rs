@@ -161,8 +161,10 @@ impl Engine {
 
     /// Evaluates one group at one moment. A turn of a group that is gone ends its series and alerts, once.
     pub fn evaluate(&mut self, turn: Turn, source: &dyn Source, now: Now) -> Round {
-        let alerts: usize = self.groups.iter().map(Group::alerts).sum();
-        let room = self.settings.limits.alerts_max.saturating_sub(alerts);
+        let held = self.groups.iter().map(Group::held).fold((0, 0), |sum, held| (sum.0 + held.0, sum.1 + held.1));
+        let limits = &self.settings.limits;
+        let (alerts, series) = (limits.alerts_max.saturating_sub(held.0), limits.series_max.saturating_sub(held.1));
+        let room = rule::Room { alerts, series };
         let turning = Turning { at: turn.at, now, source, settings: &self.settings };
         match self.groups.iter_mut().find(|group| group.is(&turn.file, &turn.group)) {
             Some(group) => group.evaluate(&turning, room),

@@ -25,14 +25,19 @@ impl Written {
         Self { shared, ..Self::default() }
     }
 
-    /// Adds samples of one metric. Of two samples of one series the first stays, unless it only says that the series ended.
-    pub(super) fn add(&mut self, metric: &Arc<str>, samples: impl IntoIterator<Item = (Labels, Sample)>) {
+    /// Adds samples of one metric. Of two samples of one series the first stays, unless it only says that the series
+    /// ended. Whether a value was left out for another one.
+    pub(super) fn add(&mut self, metric: &Arc<str>, samples: impl IntoIterator<Item = (Labels, Sample)>) -> bool {
         let from = self.samples.len();
+        let mut is_left_out = false;
         if self.shared.contains(metric) {
             for (labels, sample) in samples {
                 match self.places.get(&labels) {
                     Some(place) if is_stale(self.samples[*place].1.value) => self.samples[*place].1 = sample,
-                    Some(_) => {}
+                    Some(place) => {
+                        let differs = self.samples[*place].1.value.to_bits() != sample.value.to_bits();
+                        is_left_out |= differs && !is_stale(sample.value);
+                    }
                     None => {
                         self.places.insert(labels.clone(), self.samples.len());
                         self.samples.push((labels, sample));
@@ -45,6 +50,7 @@ impl Written {
         if self.samples.len() > from {
             self.stretches.push((Arc::clone(metric), from..self.samples.len()));
         }
+        is_left_out
     }
 
     /// Whether a series was written.

@@ -11,6 +11,13 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+/// How many alerts and series there may be besides those that there are.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Room {
+    pub(super) alerts: usize,
+    pub(super) series: usize,
+}
+
 /// What an evaluation is told.
 pub(super) struct Moment<'a> {
     /// The group's slot.
@@ -21,8 +28,8 @@ pub(super) struct Moment<'a> {
     pub(super) limit: usize,
     /// Whether alerts write series.
     pub(super) writes: bool,
-    /// How many alerts there may be besides those that the rule has.
-    pub(super) room: usize,
+    /// How much more there may be of all rules.
+    pub(super) room: Room,
     pub(super) limits: &'a Limits,
     pub(super) source: &'a dyn Source,
     pub(super) texts: &'a Texts<'a>,
@@ -126,6 +133,14 @@ impl Rule {
         }
     }
 
+    /// How many alerts it has, those that ended among them, and how many series it records.
+    pub(super) fn held(&self) -> (usize, usize) {
+        match &self.work {
+            Work::Recording { .. } => (0, self.wrote.len()),
+            Work::Alerting { alerts, .. } => (alerts.len(), 0),
+        }
+    }
+
     /// Takes over the state of the same rule before a reload.
     pub(super) fn take_over(&mut self, old: Self) {
         if let (Work::Alerting { alerts, .. }, Work::Alerting { alerts: held, .. }) = (&mut self.work, old.work) {
@@ -177,9 +192,11 @@ impl Rule {
         if moment.limit > 0 && results.len() > moment.limit {
             return Err(format!("exceeded limit of {} with {} series", moment.limit, results.len()));
         }
-        if results.len() > moment.limits.rule_series_max {
-            let (most, found) = (moment.limits.rule_series_max, results.len());
-            return Err(format!("{found} series, a rule may write {most}; narrow its selectors or aggregate"));
+        let (found, most, all) = (results.len(), moment.limits.rule_series_max, moment.limits.series_max);
+        if found > most || found > self.wrote.len().saturating_add(moment.room.series) {
+            return Err(format!(
+                "{found} series, a rule may write {most} and all together {all}; narrow its selectors or aggregate"
+            ));
         }
         let Work::Recording { results: held } = &mut self.work else { return Ok(()) };
         let is_same = held.len() == results.len()
@@ -218,7 +235,7 @@ impl Rule {
     ) -> Result<(), String> {
         let Work::Alerting { hold, keep_firing, annotations, alerts } = &mut self.work else { return Ok(()) };
         let (found, most) = (results.len(), moment.limits.rule_alerts_max);
-        if found > most || found > alerts.len().saturating_add(moment.room) {
+        if found > most || found > alerts.len().saturating_add(moment.room.alerts) {
             return Err(format!(
                 "{found} alerts, a rule may have {most} and all together {}",
                 moment.limits.alerts_max

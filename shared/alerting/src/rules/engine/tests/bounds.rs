@@ -46,7 +46,7 @@ fn our_own_bounds_fail_the_rule_and_keep_its_state() {
     one.turn_with(&THREE[..2]);
     let said = errors(&mut one, &THREE);
     assert!(
-        said[0].contains("3 alerts, a rule may have 2") && said[1].contains("3 series, a rule may write 2"),
+        said[0].contains("3 alerts, a rule may have 2") && said[1].contains("3 series, a rule may write 2 and"),
         "{said:?}"
     );
     let alerts = one.engine().groups()[0].rules[0].alerting.clone().unwrap().alerts;
@@ -57,6 +57,10 @@ fn our_own_bounds_fail_the_rule_and_keep_its_state() {
     let said = errors(&mut all, &THREE);
     assert!(said.len() == 1 && said[0].contains("all together 4"), "{said:?}");
     assert_eq!(errors(&mut all, &[]).len(), 1, "still");
+    let limits = Limits { series_max: 4, ..Limits::default() };
+    let mut all = place(&["record: a, expr: m > 0", "record: b, expr: m > 0", "alert: c, expr: m > 0"], limits);
+    let said = errors(&mut all, &THREE);
+    assert!(said.len() == 1 && said[0].contains("all together 4"), "{said:?}");
 }
 
 #[test]

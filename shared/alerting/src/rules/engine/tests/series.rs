@@ -45,6 +45,9 @@ fn no_series_comes_twice_in_a_round() {
     ]));
     // The first one stays, as in Prometheus's store.
     let round = place.turn_with(&[("m", 2.0)]);
+    let errors: Vec<&str> = round.errors.iter().map(|error| &*error.text).collect();
+    assert_eq!(errors, ["duplicate sample for timestamp"], "of the second r; of the second a both series are the same");
+    assert_eq!(round.alerts.len(), 2);
     let series: Vec<String> = written(&round).into_iter().filter(|line| !line.starts_with("ALERTS")).collect();
     assert_eq!((series, round.samples.len()), (vec!["r 2".to_owned()], 3));
     // That one rule no longer writes it does not end it.
