@@ -1,5 +1,6 @@
 use super::{Kind, Reading, RuleFile};
 use crate::rules::testkit::vectors;
+use proptest::prelude::*;
 use std::time::Duration;
 
 fn faults(text: &str) -> Vec<String> {
@@ -171,4 +172,27 @@ fn no_text_takes_more_than_its_share() {
     let bomb = (0..2000).fold(group, |text, n| text + &format!("- {{<<: *b, name: g{n}}}\n"));
     assert!(faults(&bomb).iter().any(|fault| fault.contains("divide") || fault.contains("unknown field")), "bounded");
     assert!(RuleFile::parse("f", &rules(&"  - {}\n".repeat(5000))).expect_err("bad").faults.len() <= 100);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
+    /// Damaged files are refused or read; every fault stands in a line of the file.
+    #[test]
+    fn no_text_makes_it_panic(which in 0usize..30, cuts in proptest::collection::vec((0usize..4000, "[ -~\n\u{e9}]{0,6}"), 1..6)) {
+        let files = vectors("rulefmt");
+        let mut text = files[which % files.len()].1.clone();
+        for (at, put) in cuts {
+            let at = text.floor_char_boundary(at % (text.len() + 1));
+            let end = text.floor_char_boundary((at + put.len() / 2).min(text.len()));
+            text.replace_range(at..end.max(at), &put);
+        }
+        if let Err(faults) = RuleFile::parse("f", &text) {
+            prop_assert!(!faults.faults.is_empty());
+            let lines = text.split('\n').count() as u64;
+            for fault in faults.faults {
+                prop_assert!(fault.line.is_none_or(|line| (1..=lines).contains(&line)), "{} of {}", fault, lines);
+            }
+        }
+    }
 }
