@@ -236,7 +236,7 @@ impl Alerts {
     /// who would fire within the grace period fires at its end.
     pub(super) fn restore(
         &mut self,
-        at: UnixMillis,
+        now: UnixMillis,
         hold: Duration,
         grace: Duration,
         before: impl Fn(&Labels) -> Option<Before>,
@@ -247,9 +247,9 @@ impl Alerts {
             alert.active_at.0 = if remaining <= 0 {
                 before.active_at.0
             } else if remaining < millis(grace) {
-                at.0.saturating_add(millis(grace)).saturating_sub(millis(hold))
+                now.0.saturating_add(millis(grace)).saturating_sub(millis(hold))
             } else {
-                before.active_at.0.saturating_add(span_ms(before.down_at, at))
+                before.active_at.0.saturating_add(span_ms(before.down_at, now))
             };
         }
     }

@@ -144,7 +144,8 @@ impl Group {
             }
             let memory = Memory::of(rule, turning, self.offset);
             if let Work::Alerting { alerts, .. } = &mut rule.work {
-                alerts.restore(turning.at, hold, settings.grace, |labels| memory.of_alert(labels));
+                // By the clock and not by the slot: who waits for the grace period waits for it whole, as in Prometheus.
+                alerts.restore(turning.now.wall, hold, settings.grace, |labels| memory.of_alert(labels));
             }
             round.errors.extend(memory.error().map(|text| RuleError {
                 file: Arc::clone(&self.file),

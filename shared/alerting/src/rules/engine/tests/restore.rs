@@ -47,6 +47,33 @@ fn prometheuss_table() {
 }
 
 #[test]
+fn prometheuss_own_run() {
+    // Prometheus 2.42 with `--rules.alert.for-grace-period=5s`, an interval of 1 s and `vector(1)`, killed and begun again
+    // after 5 s: seconds from the first evaluation to the first sample of ALERTS that fires.
+    let settings = Settings { restore_firing: false, grace: std::time::Duration::from_secs(5), ..Settings::default() };
+    for (hold, spent, expected) in [(20, 8, 13), (20, 17, 7), (10, 15, 2), (4, 3, 4)] {
+        let text =
+            format!("groups:\n- name: g\n  interval: 1s\n  rules:\n  - {{alert: a, expr: vector(1), for: {hold}s}}\n");
+        let mut place = Place::with(&text, Settings { restore: false, ..settings.clone() });
+        (0..=spent).for_each(|_| drop(place.turn()));
+        place.settings.restore = true;
+        place.restart(&text, 5_000);
+        let first = place.next_at();
+        let fires = (0..40).find_map(|_| {
+            // Somebody comes to evaluate a moment after the slot.
+            place.pass(place.next_at().0 - place.now.wall.0 + 3);
+            let now = place.now;
+            let turn = place.engine().due(now).remove(0);
+            let at = turn.at;
+            let round = place.engine.as_mut().unwrap().evaluate(turn, &place.store, now);
+            let fired = round.samples.iter().any(|(labels, _)| labels.value("alertstate") == "firing");
+            fired.then_some((at.0 - first.0) / 1000)
+        });
+        assert_eq!(fires, Some(expected), "for {hold}s, met for {spent} s");
+    }
+}
+
+#[test]
 fn what_fired_fires_at_once() {
     let ours = Settings::default();
     for (hold, up, down, expected) in [
