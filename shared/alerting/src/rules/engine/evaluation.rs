@@ -44,7 +44,7 @@ impl Group {
             room.series = (room.series + had.1).saturating_sub(has.1);
         }
         let leaving = std::mem::take(&mut self.leaving);
-        let leaving = leaving.into_iter().filter(|labels| !written.has(labels)).collect();
+        let leaving = written.without(leaving);
         end(&mut written, leaving, before(turning.at, self.offset));
         self.tell_gone(turning, &mut round);
         if self.restores_in > 0 {

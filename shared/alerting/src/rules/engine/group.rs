@@ -6,7 +6,7 @@ use super::slots::Slots;
 use crate::rules::{GroupSpec, Settings, Turn};
 use skerry_model::{Labels, UnixMillis};
 use skerry_promapi::{Alerting, Rule as RuleStatus, RuleGroup};
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -81,15 +81,17 @@ impl Group {
         (self.last, self.took, self.samples) = (old.last, old.took, old.samples);
         (self.evaluations, self.failures, self.missed) = (old.evaluations, old.failures, old.missed);
         (self.leaving, self.gone) = (old.leaving, old.gone);
-        let mut left: Vec<Option<Rule>> = old.rules.into_iter().map(Some).collect();
+        let mut left: BTreeMap<_, VecDeque<Rule>> = BTreeMap::new();
+        for rule in old.rules {
+            left.entry((Arc::clone(&rule.name), rule.labels.clone())).or_default().push_back(rule);
+        }
         for rule in &mut self.rules {
-            let is_same =
-                |old: &Option<Rule>| old.as_ref().is_some_and(|old| old.name == rule.name && old.labels == rule.labels);
-            if let Some(old) = left.iter_mut().find(|old| is_same(old)).and_then(Option::take) {
+            let same = left.get_mut(&(Arc::clone(&rule.name), rule.labels.clone()));
+            if let Some(old) = same.and_then(VecDeque::pop_front) {
                 rule.take_over(old);
             }
         }
-        for rule in left.into_iter().flatten() {
+        for rule in left.into_values().flatten() {
             self.gone.extend(Gone::of(&rule, turning, old.slots.interval()));
             self.leaving.extend(rule.wrote);
         }

@@ -53,10 +53,14 @@ impl Written {
         is_left_out
     }
 
-    /// Whether a series was written.
-    pub(super) fn has(&self, labels: &Labels) -> bool {
-        let stretches = self.stretches.iter().filter(|(metric, _)| **metric == *labels.metric());
-        stretches.flat_map(|(_, range)| &self.samples[range.clone()]).any(|(held, _)| held == labels)
+    /// Those of these series that were not written.
+    pub(super) fn without(&self, mut series: Vec<Labels>) -> Vec<Labels> {
+        if !series.is_empty() {
+            let written: HashSet<&Labels> = self.samples.iter().map(|(labels, _)| labels).collect();
+            let mut seen = HashSet::new();
+            series.retain(|labels| !written.contains(labels) && seen.insert(labels.clone()));
+        }
+        series
     }
 
     fn matching<'a>(&'a self, matchers: &'a [Matcher]) -> impl Iterator<Item = &'a (Labels, Sample)> {
