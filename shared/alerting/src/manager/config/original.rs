@@ -34,45 +34,53 @@ fn write(value: &Value, indent: usize, key: &str, out: &mut String) {
         Value::Object(map) => {
             for (name, value) in map {
                 let _ = write!(out, "{pad}{}:", scalar(&Value::String(name.clone())));
-                below(value, indent, (name, key), out);
+                if is_block(value) {
+                    out.push('\n');
+                    write(value, indent + 1, name, out);
+                } else {
+                    let _ = writeln!(out, " {}", redacted(value, name, key));
+                }
             }
         }
         Value::Array(items) => {
             for item in items {
-                let _ = write!(out, "{pad}-");
-                below(item, indent, (key, ""), out);
+                if is_block(item) {
+                    // The first line of the item stands behind the dash.
+                    let start = out.len() + pad.len();
+                    write(item, indent + 1, key, out);
+                    out.replace_range(start..start + 2, "- ");
+                } else {
+                    let _ = writeln!(out, "{pad}- {}", redacted(item, key, ""));
+                }
             }
         }
         _ => {}
     }
 }
 
-/// Writes what follows a key or a dash: a scalar on the same line, or a block below it. The key, and the one above it.
-fn below(value: &Value, indent: usize, (key, above): (&str, &str), out: &mut String) {
-    let is_block = match value {
-        Value::Object(map) => !map.is_empty(),
-        Value::Array(items) => !items.is_empty(),
-        _ => false,
-    };
-    if is_block {
-        out.push('\n');
-        write(value, indent + 1, key, out);
-    } else {
-        let is_empty = value.is_null() || value.as_str() == Some("");
-        let shown = if is_secret(key, above) && !is_empty { "<secret>".to_owned() } else { scalar(value) };
-        let _ = writeln!(out, " {shown}");
-    }
+fn is_block(value: &Value) -> bool {
+    value.as_object().is_some_and(|map| !map.is_empty()) || value.as_array().is_some_and(|items| !items.is_empty())
 }
 
-fn is_secret(key: &str, above: &str) -> bool {
+/// The scalar at `key` below `above`, or what stands for it.
+fn redacted(value: &Value, key: &str, above: &str) -> String {
+    let text = value.as_str().unwrap_or_default();
+    if value.is_null() || value.as_str() == Some("") {
+        return scalar(value);
+    }
+    if above == "webhook_configs" && key == "url" {
+        // Tools read it as an address: whom it is for may be seen, and what may be a token not.
+        let host = text.find("://").map_or(0, |at| at + 3);
+        let path = text[host..].find(['/', '?']).map_or(text.len(), |at| host + at + 1);
+        let shown = if path < text.len() { format!("{}<secret>", &text[..path]) } else { text.to_owned() };
+        return scalar(&Value::String(shown));
+    }
     let in_slack = above == "slack_configs" && key == "api_url";
-    let in_webhook = above == "webhook_configs" && key == "url";
     // VictorOps's names a team.
     let is_plain = above == "victorops_configs" && key == "routing_key";
-    in_slack
-        || in_webhook
-        || SECRET_URLS.contains(&key)
-        || (!is_plain && SECRET_ENDS.iter().any(|end| key.ends_with(end)))
+    let is_secret =
+        in_slack || SECRET_URLS.contains(&key) || (!is_plain && SECRET_ENDS.iter().any(|end| key.ends_with(end)));
+    if is_secret { "<secret>".to_owned() } else { scalar(value) }
 }
 
 /// JSON's scalars are YAML's; texts of plain characters need no quotes.
