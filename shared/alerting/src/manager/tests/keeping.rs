@@ -48,7 +48,7 @@ fn an_end_that_was_not_told_yet_is_told_after_a_restart() {
 #[test]
 fn a_silence_is_not_forgotten_and_a_second_reading_changes_nothing() {
     let mut place = Place::new(&routes(""));
-    let silence = super::silences::silence(&place, 0, 86_400);
+    let silence = silences::silence(&place, 0, 86_400);
     let id = place.manager.set_silence(silence, place.now).unwrap();
     place.restart(&routes(""), Options::default(), 60);
     assert_eq!(place.manager.silence(&id).unwrap().state(place.now.wall), SilenceState::Active);
