@@ -26,11 +26,21 @@ struct Series {
 }
 
 impl Series {
-    /// Adds a value, unless there is one at its time or behind it: as a database takes them.
-    fn add(&mut self, at: i64, value: Stored) {
+    /// Adds a value, unless there is one at its time or behind it: as a database takes them. The same value at the same
+    /// time again is nothing to speak of.
+    fn add(&mut self, at: i64, value: Stored) -> Result<(), &'static str> {
         let newest = self.samples.last().map(|sample| sample.at.0).max(self.histograms.last().map(|(at, _)| *at));
-        if newest.is_some_and(|newest| at <= newest) {
-            return;
+        match newest {
+            Some(newest) if at < newest => return Err("out of order sample"),
+            Some(newest) if at == newest => {
+                let held = self.samples.last().filter(|sample| sample.at.0 == at);
+                let is_same = match (held, value) {
+                    (Some(held), Stored::Number(value)) => held.value.to_bits() == value.to_bits(),
+                    _ => false,
+                };
+                return if is_same { Ok(()) } else { Err("duplicate sample for timestamp") };
+            }
+            _ => {}
         }
         match value {
             Stored::Number(value) => self.samples.push(Sample { at: UnixMillis(at), value }),
@@ -45,6 +55,7 @@ impl Series {
                 self.histograms.push((at, histogram));
             }
         }
+        Ok(())
     }
 
     /// The newest value in `(after, until]`.
@@ -103,15 +114,21 @@ impl Memory {
         waiting.retain(|labels| {
             let Some(series) = series.get_mut(labels) else { return false };
             while let Some((at, value)) = series.ahead.pop_if(|(at, _)| *at <= until.0) {
-                series.add(at, value);
+                // Times of input rise, and nobody writes ahead of it.
+                let _ = series.add(at, value);
             }
             !series.ahead.is_empty()
         });
     }
 
     /// Takes what a rule gave.
-    pub(super) fn write(&mut self, labels: Labels, sample: Sample) {
-        self.series.entry(labels).or_default().add(sample.at.0, Stored::Number(sample.value));
+    ///
+    /// # Errors
+    /// In Prometheus's words, where the series has another value at that time or one behind it. That a series ends may
+    /// come too late without anybody's fault.
+    pub(super) fn write(&mut self, labels: Labels, sample: Sample) -> Result<(), &'static str> {
+        let written = self.series.entry(labels).or_default().add(sample.at.0, Stored::Number(sample.value));
+        if is_stale(sample.value) { Ok(()) } else { written }
     }
 
     /// Whether a selector finds a native histogram.

@@ -137,12 +137,17 @@ impl<'a> Runner<'a> {
         for index in &self.order {
             let Some(turn) = self.engine.turn(*index, at) else { continue };
             let round = self.engine.evaluate(turn, &self.memory, Now { wall: at, mono });
+            let time = span_text(passed);
             for (labels, sample) in round.samples {
-                self.memory.write(labels, sample);
+                let rule =
+                    if labels.metric().starts_with("ALERTS") { labels.value("alertname") } else { labels.metric() };
+                let rule = rule.to_owned();
+                if let Err(error) = self.memory.write(labels, sample) {
+                    self.failures.push(format!("rule: {rule}, time: {time}, err: {error}"));
+                }
             }
             // A template that failed is no failure: its alert says so.
             for error in round.errors.iter().filter(|error| error.stage == Stage::Evaluation) {
-                let time = span_text(passed);
                 self.failures.push(format!("rule: {}, time: {time}, err: {}", error.rule, error.text));
             }
         }

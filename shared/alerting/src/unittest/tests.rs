@@ -1,6 +1,7 @@
 //! Tests of what needs no rules; those with rules run over the files beside the repository.
 
 use super::{Failure, Options, TestFile};
+use crate::rules::RuleFile;
 
 fn failures(text: &str) -> Vec<String> {
     let file = TestFile::parse("test.yml", text).unwrap_or_else(|faults| panic!("{faults}"));
@@ -137,4 +138,22 @@ tests:
     promql_expr_test: [{expr: time(), eval_time: 5m, exp_samples: [{value: 1609459500}]}]
 ";
     assert_eq!(failures(text), Vec::<String>::new());
+}
+
+#[test]
+fn a_rule_cannot_write_over_what_is_there() {
+    let text = "
+tests:
+  - input_series: [{series: x, values: '1 _ 5'}, {series: y, values: 1x2}]
+    promql_expr_test: [{expr: x, eval_time: 2m, exp_samples: [{labels: x, value: 1}]}]
+";
+    let rules = |expr: &str| {
+        let text = format!("groups: [{{name: g, rules: [{{record: x, expr: {expr}}}]}}]");
+        vec![("r.yml".to_owned(), RuleFile::parse("r.yml", &text).unwrap().0)]
+    };
+    let file = TestFile::parse("t.yml", text).unwrap();
+    let failures = file.run(&rules("y"), &Options::default());
+    // At 0 both say 1, which is the same.
+    assert_eq!(failures[0].text, "rule: x, time: 2m, err: duplicate sample for timestamp");
+    assert_eq!(failures.len(), 1);
 }
