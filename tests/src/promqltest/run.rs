@@ -228,7 +228,7 @@ fn values(eval: &Eval, value: &Value) -> Result<(), String> {
         Value::Scalar(points) => {
             let wanted: Vec<f64> = match (eval.scalar, eval.lines.first()) {
                 (Some(scalar), _) => vec![scalar],
-                (None, Some(line)) => line.slots.iter().filter_map(|slot| number_of(slot)).collect(),
+                (None, Some(line)) => line.slots.iter().filter_map(number_of).collect(),
                 (None, None) => return Err(format!("is a scalar: {points:?}")),
             };
             let same = wanted.len() == points.len() && points.iter().zip(&wanted).all(|(p, w)| equal(p.value, *w));
