@@ -107,6 +107,14 @@ impl Labels {
         Self::new(self.iter().filter(|(n, _)| *n != name).chain([(name, value)]))
     }
 
+    /// The labels of this set whose names `keep` wants; this set itself where it wants all.
+    #[must_use]
+    pub fn retained(&self, mut keep: impl FnMut(&str) -> bool) -> Self {
+        // Part of a sound set is a sound set: nothing is sorted or checked again.
+        let kept: Vec<(Box<str>, Box<str>)> = self.0.iter().filter(|(name, _)| keep(name)).cloned().collect();
+        if kept.len() == self.0.len() { self.clone() } else { Self(kept.into()) }
+    }
+
     /// Overwrites the values with zeros before they are freed, if nobody else holds this set: for values that turned out
     /// to be secrets.
     pub fn wipe(mut self) {
@@ -226,5 +234,13 @@ mod tests {
         let labels = Labels::new([("a", "1"), ("b", "2")]).unwrap();
         assert_eq!(labels.with("a", "9").unwrap().value("a"), "9");
         assert_eq!(labels.with("a", "").unwrap().len(), 1);
+    }
+
+    #[test]
+    fn retained_keeps_the_order_and_the_set_itself() {
+        let labels = Labels::new([("a", "1"), ("b", "2"), ("c", "3")]).unwrap();
+        assert_eq!(labels.retained(|name| name != "b"), Labels::new([("c", "3"), ("a", "1")]).unwrap());
+        assert!(labels.retained(|_| true).is_same(&labels));
+        assert_eq!(labels.retained(|_| false), Labels::default());
     }
 }

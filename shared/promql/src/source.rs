@@ -38,4 +38,19 @@ pub trait Source {
         to: UnixMillis,
         samples_max: u64,
     ) -> Result<Vec<Selected>, SourceError>;
+
+    /// As [`Self::select`] for one who needs no more than each series' newest sample: a source that has it at hand may
+    /// leave out the others.
+    ///
+    /// # Errors
+    /// As [`Self::select`].
+    fn newest(
+        &self,
+        matchers: &[Matcher],
+        from: UnixMillis,
+        to: UnixMillis,
+        samples_max: u64,
+    ) -> Result<Vec<Selected>, SourceError> {
+        self.select(matchers, from, to, samples_max)
+    }
 }

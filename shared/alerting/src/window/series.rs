@@ -232,6 +232,16 @@ impl Series {
         }
         samples
     }
+
+    /// The newest of its samples among rows `from..to` of its lane.
+    pub(super) fn newest(&self, lane: &Lane, from: u64, to: u64) -> Option<Sample> {
+        let end = to.min(self.first + self.values.len() as u64);
+        (from.max(self.first)..end).rev().find_map(|row| {
+            let value = self.values.get(index(row - self.first));
+            let at = lane.moments.get(index(row - lane.first))?;
+            (!is_hole(value)).then_some(Sample { at: UnixMillis(*at), value })
+        })
+    }
 }
 
 /// Rows are counted from the first that a lane ever had, and a lane holds a few thousand.

@@ -45,36 +45,50 @@ impl Window {
         self.series[number as usize].as_ref().map(|series| &series.labels)
     }
 
-    /// What [`Source::select`] asks for; `None` where not all of it is here.
-    fn select(
-        &self,
-        matchers: &[Matcher],
-        from: UnixMillis,
-        to: UnixMillis,
-        samples_max: u64,
-    ) -> Option<Result<Vec<Selected>, SourceError>> {
-        let need = self.covering(matchers, from)?;
+    /// What a need's series have in a range; `None` where not all of it is here.
+    fn read(&self, matchers: &[Matcher], asked: Asked) -> Option<Result<Vec<Selected>, SourceError>> {
+        let need = self.covering(matchers, asked.from)?;
         let numbers = self.sorted(need);
         let mut found = Vec::with_capacity(numbers.len());
         let (mut samples_found, mut lane_before, mut rows) = (0, u32::MAX, (0, 0));
         for series in numbers.iter().filter_map(|number| self.series[*number as usize].as_ref()) {
             let Some(lane) = self.lanes.get(series.lane as usize) else { continue };
             if series.lane != lane_before {
-                (lane_before, rows) = (series.lane, lane.rows(from.0, to.0));
+                (lane_before, rows) = (series.lane, lane.rows(asked.from.0, asked.to.0));
             }
-            let samples = series.read(lane, rows.0, rows.1);
+            let samples = match asked.what {
+                What::All => series.read(lane, rows.0, rows.1),
+                What::Newest => series.newest(lane, rows.0, rows.1).into_iter().collect(),
+            };
             if samples.is_empty() {
                 continue;
             }
             samples_found += samples.len() as u64;
-            if samples_found > samples_max {
-                let text = format!("more than {samples_max} samples; ask for a shorter range or for fewer series");
+            if samples_found > asked.samples_max {
+                let max = asked.samples_max;
+                let text = format!("more than {max} samples; ask for a shorter range or for fewer series");
                 return Some(Err(SourceError(Box::new(TooMuch(text)))));
             }
             found.push(Selected { labels: series.labels.clone(), samples });
         }
         Some(Ok(found))
     }
+}
+
+/// What is asked of a need.
+#[derive(Clone, Copy)]
+struct Asked {
+    from: UnixMillis,
+    to: UnixMillis,
+    samples_max: u64,
+    what: What,
+}
+
+/// Which samples.
+#[derive(Clone, Copy)]
+enum What {
+    All,
+    Newest,
 }
 
 impl Source for WindowSource<'_> {
@@ -85,7 +99,18 @@ impl Source for WindowSource<'_> {
         to: UnixMillis,
         samples_max: u64,
     ) -> Result<Vec<Selected>, SourceError> {
-        let here = self.window.select(matchers, from, to, samples_max);
+        let here = self.window.read(matchers, Asked { from, to, samples_max, what: What::All });
         here.unwrap_or_else(|| self.behind.select(matchers, from, to, samples_max))
+    }
+
+    fn newest(
+        &self,
+        matchers: &[Matcher],
+        from: UnixMillis,
+        to: UnixMillis,
+        samples_max: u64,
+    ) -> Result<Vec<Selected>, SourceError> {
+        let here = self.window.read(matchers, Asked { from, to, samples_max, what: What::Newest });
+        here.unwrap_or_else(|| self.behind.newest(matchers, from, to, samples_max))
     }
 }

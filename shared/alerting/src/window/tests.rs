@@ -69,6 +69,12 @@ fn compare(window: &Window, behind: &Behind, needs: &[Need], now: i64, seed: &st
             let theirs = behind.select(&need.matchers, from, to, u64::MAX).unwrap();
             let ours = WindowSource { window, behind: &Nothing }.select(&need.matchers, from, to, u64::MAX).unwrap();
             assert_eq!(ours, theirs, "{seed}, {:?}", need.matchers);
+            let ours = WindowSource { window, behind: &Nothing }.newest(&need.matchers, from, to, u64::MAX).unwrap();
+            let newest = theirs.into_iter().map(|mut series| {
+                series.samples.drain(..series.samples.len() - 1);
+                series
+            });
+            assert_eq!(ours, newest.collect::<Vec<_>>(), "newest, {seed}, {:?}", need.matchers);
         }
     }
 }

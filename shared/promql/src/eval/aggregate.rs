@@ -1,6 +1,6 @@
 //! Aggregations over the series of a vector.
 
-use super::column::{Column, absent, is_absent, only, with, without};
+use super::column::{Choice, Chosen, Column, RESERVED, absent, is_absent, with};
 use super::simple::quantile;
 use super::{Evaluator, Steps};
 use crate::error::{QueryError, execution};
@@ -196,12 +196,13 @@ impl Evaluator<'_> {
         if !super::labels::is_label_name(&label) {
             return Err(execution(format!("invalid label name {label:?}")));
         }
+        let choice = choice(aggregate.grouping.as_ref());
         let mut output: Vec<Column> = Vec::new();
         let mut places: HashMap<Labels, usize> = HashMap::new();
         for column in columns {
             for (step, value) in column.values.iter().enumerate().filter(|(_, value)| !is_absent(**value)) {
                 let named = with(&column.labels, &label, &number_text(*value))?;
-                let mut labels = key(&named, aggregate.grouping.as_ref());
+                let mut labels = choice.of(&named).labels();
                 // Grouping may leave the label out; what counts is in it all the same.
                 labels = with(&labels, &label, named.value(&label))?;
                 let next = output.len();
@@ -218,29 +219,25 @@ impl Evaluator<'_> {
     }
 }
 
-/// The labels of the group that a series belongs to.
-fn key(labels: &Labels, modifier: Option<&Grouping>) -> Labels {
+/// The labels that make a group.
+fn choice(modifier: Option<&Grouping>) -> Choice<'_> {
     match modifier {
-        None => Labels::default(),
-        Some(Grouping::Only(names)) => only(labels, names),
-        Some(Grouping::Without(names)) => {
-            let mut unwanted: Vec<&str> = names.iter().map(String::as_str).collect();
-            unwanted.extend(super::column::RESERVED);
-            without(labels, &unwanted)
-        }
+        None => Choice::only([]),
+        Some(Grouping::Only(names)) => Choice::only(names.iter().map(String::as_str)),
+        Some(Grouping::Without(names)) => Choice::without(names.iter().map(String::as_str).chain(RESERVED)),
     }
 }
 
 fn groups(columns: &[Column], modifier: Option<&Grouping>) -> Vec<Group> {
-    let mut places: HashMap<Labels, usize> = HashMap::new();
+    let choice = choice(modifier);
+    let mut places: HashMap<Chosen<'_>, usize> = HashMap::new();
     let mut groups: Vec<Group> = Vec::new();
     for (place, column) in columns.iter().enumerate() {
-        let labels = key(&column.labels, modifier);
-        let next = groups.len();
-        let group = *places.entry(labels.clone()).or_insert(next);
-        if group == next {
-            groups.push(Group { labels, members: Vec::new(), drop_name: false });
-        }
+        let key = choice.of(&column.labels);
+        let group = *places.entry(key).or_insert_with(|| {
+            groups.push(Group { labels: key.labels(), members: Vec::new(), drop_name: false });
+            groups.len() - 1
+        });
         groups[group].members.push(place);
         groups[group].drop_name |= column.drop_name;
     }

@@ -2,7 +2,9 @@
 
 use crate::error::{QueryError, execution};
 use skerry_model::{Labels, is_stale, stale_nan};
+use std::cmp::Ordering;
 use std::collections::HashMap;
+use std::hash::{Hash, Hasher};
 
 /// Labels that go with a metric's name: what it measures does not survive a change of its meaning.
 pub(super) const RESERVED: [&str; 3] = ["__name__", "__type__", "__unit__"];
@@ -51,15 +53,78 @@ impl Column {
 
 /// The labels of these names.
 pub(super) fn only<S: AsRef<str>>(labels: &Labels, names: &[S]) -> Labels {
-    let kept = labels.iter().filter(|(name, _)| names.iter().any(|wanted| wanted.as_ref() == *name));
-    // Part of a sound set is a sound set.
-    Labels::new(kept).unwrap_or_default()
+    labels.retained(|name| names.iter().any(|wanted| wanted.as_ref() == name))
 }
 
 /// The labels of all other names.
 pub(super) fn without<S: AsRef<str>>(labels: &Labels, names: &[S]) -> Labels {
-    let kept = labels.iter().filter(|(name, _)| !names.iter().any(|unwanted| unwanted.as_ref() == *name));
-    Labels::new(kept).unwrap_or_default()
+    labels.retained(|name| !names.iter().any(|unwanted| unwanted.as_ref() == name))
+}
+
+/// Which labels count.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Choice<'a> {
+    names: Vec<&'a str>,
+    /// The names are those that count, or those that do not.
+    is_only: bool,
+}
+
+impl<'a> Choice<'a> {
+    pub(super) fn only(names: impl IntoIterator<Item = &'a str>) -> Self {
+        Self { names: names.into_iter().collect(), is_only: true }
+    }
+
+    pub(super) fn without(names: impl IntoIterator<Item = &'a str>) -> Self {
+        Self { names: names.into_iter().collect(), is_only: false }
+    }
+
+    /// What counts of a label set.
+    pub(super) const fn of(&'a self, labels: &'a Labels) -> Chosen<'a> {
+        Chosen { labels, choice: self }
+    }
+}
+
+/// What counts of a label set: compared, hashed and ordered as the label set that it would be, which most never become.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Chosen<'a> {
+    labels: &'a Labels,
+    choice: &'a Choice<'a>,
+}
+
+impl<'a> Chosen<'a> {
+    fn pairs(self) -> impl Iterator<Item = (&'a str, &'a str)> {
+        self.labels.iter().filter(move |(name, _)| self.choice.names.contains(name) == self.choice.is_only)
+    }
+
+    pub(super) fn labels(self) -> Labels {
+        self.labels.retained(|name| self.choice.names.contains(&name) == self.choice.is_only)
+    }
+}
+
+impl PartialEq for Chosen<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.pairs().eq(other.pairs())
+    }
+}
+
+impl Eq for Chosen<'_> {}
+
+impl Hash for Chosen<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.pairs().for_each(|pair| pair.hash(state));
+    }
+}
+
+impl PartialOrd for Chosen<'_> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Chosen<'_> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.pairs().cmp(other.pairs())
+    }
 }
 
 /// Labels with one of them set.

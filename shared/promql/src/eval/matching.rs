@@ -1,36 +1,18 @@
 //! Arithmetic and comparison between two vectors: which series goes with which, and what comes of it.
 
-use super::column::{Column, RESERVED, absent, is_absent, only, with, without};
+use super::column::{Choice, Chosen, Column, RESERVED, absent, is_absent, only, with, without};
 use super::{Evaluator, Steps};
 use crate::error::{QueryError, execution};
 use crate::parse::ast::{Cardinality, Grouping, Matching, Op};
 use skerry_model::Labels;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
-/// The labels by which series match.
-pub(super) struct Signature<'a> {
-    on: bool,
-    labels: Vec<&'a str>,
-}
-
-impl<'a> Signature<'a> {
-    pub(super) fn of(matching: &'a Matching) -> Self {
-        let (on, labels) = match &matching.grouping {
-            Some(Grouping::Only(labels)) => (true, labels.iter().map(String::as_str).collect()),
-            Some(Grouping::Without(labels)) => (false, labels.iter().map(String::as_str).collect()),
-            None => (false, Vec::new()),
-        };
-        Self { on, labels }
-    }
-
-    /// What a series matches by. Its name never counts but where `on` names it.
-    pub(super) fn labels(&self, labels: &Labels) -> Labels {
-        if self.on {
-            return only(labels, &self.labels);
-        }
-        let mut unwanted = self.labels.clone();
-        unwanted.push("__name__");
-        without(labels, &unwanted)
+/// The labels by which series match. A series' name never counts but where `on` names it.
+pub(super) fn signature(matching: &Matching) -> Choice<'_> {
+    match &matching.grouping {
+        Some(Grouping::Only(labels)) => Choice::only(labels.iter().map(String::as_str)),
+        Some(Grouping::Without(labels)) => Choice::without(labels.iter().map(String::as_str).chain(["__name__"])),
+        None => Choice::without(["__name__"]),
     }
 }
 
@@ -41,6 +23,27 @@ struct Group {
     one: Vec<usize>,
 }
 
+/// The groups of both sides, by rising signature.
+fn groups<'a>(signature: &'a Choice<'a>, many: &'a [Column], one: &'a [Column]) -> Vec<(Chosen<'a>, Group)> {
+    let mut places: HashMap<Chosen<'a>, usize> = HashMap::with_capacity(many.len().max(one.len()));
+    let mut groups: Vec<(Chosen<'a>, Group)> = Vec::with_capacity(many.len().max(one.len()));
+    let mut group = |labels: &'a Labels, join: &dyn Fn(&mut Group)| {
+        let key = signature.of(labels);
+        let place = *places.entry(key).or_insert_with(|| {
+            groups.push((key, Group::default()));
+            groups.len() - 1
+        });
+        join(&mut groups[place].1);
+    };
+    many.iter().enumerate().for_each(|(place, column)| group(&column.labels, &|group| group.many.push(place)));
+    one.iter().enumerate().for_each(|(place, column)| group(&column.labels, &|group| group.one.push(place)));
+    // Series come sorted, so that they mostly are.
+    if !groups.is_sorted_by(|(a, _), (b, _)| a <= b) {
+        groups.sort_by_key(|(signature, _)| *signature);
+    }
+    groups
+}
+
 /// How a pair becomes a value, and what is put for a side that is missing.
 struct Rule<'a> {
     op: Op,
@@ -48,7 +51,7 @@ struct Rule<'a> {
     /// The right side is the one with many series.
     swapped: bool,
     one_to_one: bool,
-    signature: &'a Signature<'a>,
+    grouping: Option<&'a Grouping>,
     include: &'a [String],
     fill_many: Option<f64>,
     fill_one: Option<f64>,
@@ -63,7 +66,7 @@ impl Evaluator<'_> {
         right: Vec<Column>,
         steps: &Steps,
     ) -> Result<Vec<Column>, QueryError> {
-        let signature = Signature::of(matching);
+        let signature = signature(matching);
         let none: Vec<String> = Vec::new();
         let (swapped, one_to_one, include) = match &matching.card {
             Cardinality::ManyToOne(labels) => (false, false, labels),
@@ -75,14 +78,9 @@ impl Evaluator<'_> {
         // with many series whichever that is.
         let (fill_many, fill_one) = (matching.fill_left, matching.fill_right);
         let is_bool = matching.is_bool;
-        let rule = Rule { op, is_bool, swapped, one_to_one, signature: &signature, include, fill_many, fill_one };
-        let mut groups: BTreeMap<Labels, Group> = BTreeMap::new();
-        for (place, column) in many.iter().enumerate() {
-            groups.entry(signature.labels(&column.labels)).or_default().many.push(place);
-        }
-        for (place, column) in one.iter().enumerate() {
-            groups.entry(signature.labels(&column.labels)).or_default().one.push(place);
-        }
+        let grouping = matching.grouping.as_ref();
+        let rule = Rule { op, is_bool, swapped, one_to_one, grouping, include, fill_many, fill_one };
+        let groups = groups(&signature, &many, &one);
         let is_empty = |columns: &[Column], step: usize| columns.iter().all(|column| is_absent(column.values[step]));
         // Where a side has nothing at all at a step there is nothing to match, and so nothing that matches twice.
         let has_fill = fill_many.is_some() || fill_one.is_some();
@@ -91,7 +89,7 @@ impl Evaluator<'_> {
         let mut output = Output::new(steps.count);
         for (key, group) in &groups {
             self.charge(group.many.len().max(1).saturating_mul(steps.count))?;
-            rule.join(key, group, &many, &one, &idle, &mut output)?;
+            rule.join(*key, group, &many, &one, &idle, &mut output)?;
         }
         Ok(output.columns)
     }
@@ -101,14 +99,14 @@ impl Rule<'_> {
     /// All pairs of one group.
     fn join(
         &self,
-        key: &Labels,
+        key: Chosen<'_>,
         group: &Group,
         many: &[Column],
         one: &[Column],
         idle: &[bool],
         output: &mut Output,
     ) -> Result<(), QueryError> {
-        // Result labels per pair of places, made when first needed.
+        // Result labels per pair of places, made when first needed, for the steps that follow.
         let mut places: HashMap<(Option<usize>, Option<usize>), usize> = HashMap::new();
         for (step, is_idle) in idle.iter().enumerate() {
             if *is_idle {
@@ -117,7 +115,7 @@ impl Rule<'_> {
             let mut ones = group.one.iter().copied().filter(|place| !is_absent(one[*place].values[step]));
             let single = ones.next();
             if let (Some(first), Some(second)) = (single, ones.next()) {
-                return Err(self.duplicate(key, &one[first].labels, &one[second].labels));
+                return Err(self.duplicate(&key.labels(), &one[first].labels, &one[second].labels));
             }
             let present = || group.many.iter().filter(|place| !is_absent(many[**place].values[step]));
             if self.one_to_one && (single.is_some() || self.fill_one.is_some()) && present().count() > 1 {
@@ -143,7 +141,9 @@ impl Rule<'_> {
                         let partner = single.map(|single| &one[single].labels);
                         let labels = self.labels(&many[place].labels, partner)?;
                         let slot = output.slot(labels, self.drops_name() || many[place].drop_name);
-                        places.insert((Some(place), single), slot);
+                        if idle.len() > 1 {
+                            places.insert((Some(place), single), slot);
+                        }
                         slot
                     }
                 };
@@ -160,7 +160,7 @@ impl Rule<'_> {
                 let slot = match places.get(&(None, Some(single))) {
                     Some(slot) => *slot,
                     None => {
-                        let labels = self.labels(key, Some(&one[single].labels))?;
+                        let labels = self.labels(&key.labels(), Some(&one[single].labels))?;
                         let slot = output.slot(labels, self.drops_name());
                         places.insert((None, Some(single)), slot);
                         slot
@@ -190,10 +190,10 @@ impl Rule<'_> {
     fn labels(&self, many: &Labels, one: Option<&Labels>) -> Result<Labels, QueryError> {
         let mut labels = if self.op.is_comparison() { many.clone() } else { without(many, &RESERVED) };
         if self.one_to_one {
-            labels = if self.signature.on {
-                only(&labels, &self.signature.labels)
-            } else {
-                without(&labels, &self.signature.labels)
+            labels = match self.grouping {
+                Some(Grouping::Only(names)) => only(&labels, names),
+                Some(Grouping::Without(names)) => without(&labels, names),
+                None => labels,
             };
         }
         if let Some(one) = one {

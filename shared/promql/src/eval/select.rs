@@ -114,7 +114,10 @@ impl Evaluator<'_> {
     ) -> Result<Vec<Column>, QueryError> {
         let lookback = millis(self.limits.lookback);
         let (first, last) = when.bounds(steps);
-        let found = self.fetch(matchers, first.saturating_sub(lookback).saturating_add(1), last)?;
+        let from = first.saturating_sub(lookback).saturating_add(1);
+        // At one moment the samples before the newest are of no use.
+        let found =
+            if first == last { self.fetch_newest(matchers, from, last)? } else { self.fetch(matchers, from, last)? };
         let mut columns = Vec::with_capacity(found.len());
         for Selected { labels, samples } in found {
             self.charge(steps.count)?;
@@ -199,6 +202,13 @@ impl Evaluator<'_> {
     pub(super) fn fetch(&mut self, matchers: &[Matcher], from: i64, to: i64) -> Result<Vec<Selected>, QueryError> {
         let left = self.limits.values_max.saturating_sub(self.used);
         let found = self.source.select(matchers, UnixMillis(from), UnixMillis(to), left)?;
+        self.charge(found.iter().map(|series| series.samples.len()).sum())?;
+        Ok(found)
+    }
+
+    fn fetch_newest(&mut self, matchers: &[Matcher], from: i64, to: i64) -> Result<Vec<Selected>, QueryError> {
+        let left = self.limits.values_max.saturating_sub(self.used);
+        let found = self.source.newest(matchers, UnixMillis(from), UnixMillis(to), left)?;
         self.charge(found.iter().map(|series| series.samples.len()).sum())?;
         Ok(found)
     }

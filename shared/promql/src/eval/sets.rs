@@ -1,11 +1,10 @@
 //! `and`, `or`, `unless`.
 
-use super::column::{Column, absent, is_absent};
-use super::matching::Signature;
+use super::column::{Chosen, Column, absent, is_absent};
+use super::matching::signature;
 use super::{Evaluator, Steps};
 use crate::error::QueryError;
 use crate::parse::ast::{Matching, Op};
-use skerry_model::Labels;
 use std::collections::HashMap;
 
 impl Evaluator<'_> {
@@ -17,33 +16,34 @@ impl Evaluator<'_> {
         mut right: Vec<Column>,
         steps: &Steps,
     ) -> Result<Vec<Column>, QueryError> {
-        let signature = Signature::of(matching);
-        // Whether a side has anything of a signature, at each step.
-        let present = |columns: &[Column]| {
-            let mut present: HashMap<Labels, Vec<bool>> = HashMap::new();
-            for column in columns {
-                let held = present.entry(signature.labels(&column.labels)).or_insert_with(|| vec![false; steps.count]);
-                for (held, value) in held.iter_mut().zip(&column.values) {
+        let signature = signature(matching);
+        // Only where the others have something of the same signature, or only where they have not, at each step.
+        let keep = |columns: &mut Vec<Column>, others: &[Column], wanted: bool| {
+            let mut places: HashMap<Chosen<'_>, usize> = HashMap::with_capacity(others.len());
+            let mut present: Vec<bool> = Vec::with_capacity(others.len().saturating_mul(steps.count));
+            for column in others {
+                let place = *places.entry(signature.of(&column.labels)).or_insert_with(|| {
+                    present.resize(present.len() + steps.count, false);
+                    present.len() - steps.count
+                });
+                for (held, value) in present[place..].iter_mut().zip(&column.values) {
                     *held |= !is_absent(*value);
                 }
             }
-            present
-        };
-        let keep = |columns: &mut Vec<Column>, present: &HashMap<Labels, Vec<bool>>, wanted: bool| {
             for column in columns {
-                let there = present.get(&signature.labels(&column.labels));
+                let there = places.get(&signature.of(&column.labels));
                 for (step, value) in column.values.iter_mut().enumerate() {
-                    if there.is_some_and(|there| there[step]) != wanted {
+                    if there.is_some_and(|there| present[there + step]) != wanted {
                         *value = absent();
                     }
                 }
             }
         };
         match op {
-            Op::And => keep(&mut left, &present(&right), true),
-            Op::Unless => keep(&mut left, &present(&right), false),
+            Op::And => keep(&mut left, &right, true),
+            Op::Unless => keep(&mut left, &right, false),
             _ => {
-                keep(&mut right, &present(&left), false);
+                keep(&mut right, &left, false);
                 left.extend(right);
             }
         }
