@@ -7,9 +7,11 @@
 //! - Text is bounded by [`TEXT_BYTES_MAX`], nesting and aliases by the parser's own budget.
 //! - A fault never repeats a value of the file, which may be a secret, beyond what serde's own messages quote.
 
+mod part;
 mod places;
 pub mod tree;
 
+pub use part::{documents, part};
 pub use places::Places;
 
 use serde::de::DeserializeOwned;
