@@ -15,6 +15,7 @@
 //! - Nothing panics on what a file, a peer or a template says, and everything that they make has a bound.
 
 pub mod api;
+pub mod documents;
 pub mod expand;
 pub mod manager;
 pub mod notify;
