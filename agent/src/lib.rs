@@ -16,6 +16,7 @@ pub mod identity;
 pub mod logs;
 pub mod onalert;
 pub mod own;
+pub mod patterns;
 pub mod probes;
 pub mod push;
 pub mod query;

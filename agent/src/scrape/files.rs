@@ -1,7 +1,6 @@
 //! Targets in files (`file_sd_configs`).
 
 use super::config::{FileSd, StaticGroup};
-use globset::Glob;
 use skerry_model::Mono;
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
@@ -34,7 +33,7 @@ impl Files {
     pub(super) fn refresh(&mut self, all: &[FileSd], now: Mono) {
         let mut wanted: BTreeMap<PathBuf, std::time::Duration> = BTreeMap::new();
         for sd in all {
-            for path in sd.files.iter().flat_map(|pattern| matching(pattern)) {
+            for path in sd.files.iter().flat_map(|pattern| crate::patterns::matching(pattern, FILES_MAX)) {
                 let every = wanted.entry(path).or_insert(sd.refresh_interval.0);
                 *every = sd.refresh_interval.0.min(*every);
             }
@@ -66,7 +65,7 @@ impl Files {
 
     /// The groups that these files said last, each with its file.
     pub(super) fn groups<'a>(&'a self, sd: &'a FileSd) -> impl Iterator<Item = (&'a Path, &'a StaticGroup)> {
-        let meant = |path: &Path| sd.files.iter().any(|pattern| means(pattern, path));
+        let meant = |path: &Path| sd.files.iter().any(|pattern| crate::patterns::means(pattern, path));
         let files = self.known.iter().filter(move |(path, _)| meant(path));
         files.flat_map(|(path, known)| known.groups.iter().map(move |group| (path.as_path(), group)))
     }
@@ -76,31 +75,6 @@ impl Files {
         let (path, known) = self.known.iter().find(|(_, known)| known.problem.is_some())?;
         Some(format!("{}: {}", path.display(), known.problem.as_deref().unwrap_or_default()))
     }
-}
-
-fn is_plain(pattern: &Path) -> bool {
-    !pattern.to_string_lossy().contains('*')
-}
-
-/// Whether a pattern means this very file. Its last part alone may hold a `*`.
-fn means(pattern: &Path, path: &Path) -> bool {
-    if is_plain(pattern) {
-        return pattern == path;
-    }
-    let (Some(wanted), Some(name)) = (pattern.file_name(), path.file_name()) else { return false };
-    let glob = Glob::new(&wanted.to_string_lossy()).map(|glob| glob.compile_matcher());
-    pattern.parent() == path.parent() && glob.is_ok_and(|glob| glob.is_match(name))
-}
-
-fn matching(pattern: &Path) -> Vec<PathBuf> {
-    if is_plain(pattern) {
-        return pattern.exists().then(|| pattern.to_owned()).into_iter().collect();
-    }
-    let Some(entries) = pattern.parent().and_then(|folder| std::fs::read_dir(folder).ok()) else { return Vec::new() };
-    let paths = entries.filter_map(Result::ok).map(|entry| entry.path());
-    let mut found: Vec<PathBuf> = paths.filter(|path| means(pattern, path)).take(FILES_MAX).collect();
-    found.sort();
-    found
 }
 
 fn mark(path: &Path) -> Option<Mark> {
