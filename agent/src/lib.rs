@@ -1,6 +1,7 @@
 //! The Skerry agent: collects, keeps and ships what a node measures and logs, and obeys signed configs alone.
 
 pub mod adopt;
+pub mod alerts;
 pub mod api;
 pub mod board;
 pub mod clock;
