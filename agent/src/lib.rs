@@ -29,3 +29,4 @@ pub mod sync;
 pub mod vitals;
 pub mod wipe;
 pub mod wiring;
+pub mod zone;

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use super::inputs::{self, ListenInput, LocalInput};
 use super::intake;
 use super::scan::Pattern;
-use super::zone::read_zone;
+use crate::zone::read_zone;
 
 /// Most inputs, patterns per input, and own labels per input: bounds of what a config may ask for.
 const INPUTS_MAX: usize = 128;

@@ -11,9 +11,9 @@ use skerry_model::{LogRecord, LossEntry, LossReason, Observation, StreamKind, Ti
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::stats::LogStats;
-use super::zone::read_zone;
 use crate::data::{LogInput, PositionUpdate};
 use crate::wipe;
+use crate::zone::read_zone;
 
 /// A batch is full with this many records or bytes of text.
 const BATCH_RECORDS: usize = 1000;

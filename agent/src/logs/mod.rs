@@ -46,12 +46,10 @@ mod task;
 mod tests;
 mod trail;
 mod window;
-mod zone;
 
 pub use config::{Config, ContainerInput, FileInput, Format, REFERENCE, Start};
 pub use stats::{Counter, LogStats};
 pub use task::{LogInputs, TailError};
-pub use zone::read_zone;
 
 /// The name of the container input: the label `source` of its records.
 const CONTAINERS: &str = "containers";
