@@ -17,6 +17,14 @@ enum Source {
     Manual(Arc<ManualClock>),
 }
 
+/// Time since the machine began, finely: for cores that measure how long they took.
+#[must_use]
+pub fn stopwatch() -> std::time::Duration {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    let nanos = u32::try_from(now.tv_nsec).unwrap_or(0);
+    std::time::Duration::new(u64::try_from(now.tv_sec).unwrap_or(0), nanos)
+}
+
 /// A clock that a test sets.
 #[derive(Debug, Default)]
 pub struct ManualClock {

@@ -4,8 +4,9 @@
 //! shared crates.
 
 use bytes::Bytes;
-use skerry_model::{Labels, LogRecord, LossEntry, Observation};
+use skerry_model::{Alert, Fingerprint, Labels, LogRecord, LossEntry, Observation};
 use skerry_promql::{Matcher, matches_all};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::{oneshot, watch};
 
@@ -115,4 +116,28 @@ pub struct PushRequest {
     pub body: Bytes,
     /// The outcome, or why it was refused.
     pub reply: oneshot::Sender<Result<(), String>>,
+}
+
+/// Alerts that rules have to say something of: what fires, and what has ended.
+#[derive(Debug, Default)]
+pub struct Raised {
+    /// The alerts.
+    pub alerts: Vec<Alert>,
+    /// Values of those whose state has changed, as Prometheus writes numbers.
+    pub values: BTreeMap<Fingerprint, String>,
+}
+
+/// A request of Alertmanager's API, for whoever holds the alerts.
+#[derive(Debug)]
+pub struct AlertsRequest {
+    /// HTTP method.
+    pub method: &'static str,
+    /// What follows `/api/v2` in the path, as it came.
+    pub path: String,
+    /// What follows the `?`.
+    pub query: String,
+    /// Body, at most 1 MiB.
+    pub body: Bytes,
+    /// Status and body of the answer.
+    pub reply: oneshot::Sender<(u16, Vec<u8>)>,
 }

@@ -21,6 +21,7 @@ pub mod patterns;
 pub mod probes;
 pub mod push;
 pub mod query;
+pub mod rules;
 pub mod scrape;
 pub mod stale;
 pub mod store;

@@ -6,7 +6,7 @@ use skerry_agent::api::{Status, follow_logs, logs_text, targets_text};
 use skerry_agent::clock::Clock;
 use skerry_agent::config::{Local, read_document, read_local, reference};
 use skerry_agent::wipe::Wiping;
-use skerry_agent::wiring::{self, Exit, Process};
+use skerry_agent::wiring::{self, Exit, Lasting, Process};
 use skerry_agent::{http, scrape};
 use skerry_promapi::Params;
 use std::io::Write;
@@ -28,8 +28,8 @@ static MEMORY: Wiping = Wiping;
 
 /// Longest pause between a run that failed and the next one.
 const PAUSE_MAX: Duration = Duration::from_secs(60);
-/// Blocking threads: one round of collection, one of the log inputs, two readers of the store, name resolution.
-const BLOCKING_THREADS_MAX: usize = 6;
+/// Blocking threads: one round of collection, one of the log inputs, two readers of the store, rules, name resolution.
+const BLOCKING_THREADS_MAX: usize = 7;
 
 /// Collects, keeps and ships what a node measures and logs, and obeys signed configs alone.
 #[derive(Parser)]
@@ -153,8 +153,13 @@ fn run(file: &Path) -> anyhow::Result<()> {
     let listener = TcpListener::bind(local.listen)
         .with_context(|| format!("cannot listen on {}; is another agent running?", local.listen))?;
     listener.set_nonblocking(true).context("the local HTTP")?;
-    let process =
-        Process { clock: Clock::system(), listener, stop: CancellationToken::new(), reload: Arc::new(Notify::new()) };
+    let process = Process {
+        clock: Clock::system(),
+        listener,
+        stop: CancellationToken::new(),
+        reload: Arc::new(Notify::new()),
+        alerting: Lasting::default(),
+    };
     let runtime = runtime()?;
     let outcome = runtime.block_on(async {
         tokio::spawn(signals(process.stop.clone(), process.reload.clone()));

@@ -1,6 +1,7 @@
 //! Everything that can be read about the running agent, in one place, for those who show it: its own metrics, the
 //! local HTTP, the status that goes to the fleet.
 
+use crate::alerts::AlertStats;
 use crate::board::Board;
 use crate::clock::Clock;
 use crate::host;
@@ -9,6 +10,7 @@ use crate::logs::inputs::InputStats;
 use crate::probes::ProbeStats;
 use crate::push::PushStats;
 use crate::query::AskStats;
+use crate::rules::{RuleStats, Rules};
 use crate::scrape;
 use crate::store::Stats;
 use crate::sync::task::{Facts, SyncStats};
@@ -44,6 +46,12 @@ pub struct Vitals {
     pub probes: Arc<ProbeStats>,
     /// Push's figures.
     pub push: Arc<PushStats>,
+    /// The rules.
+    pub rules: Rules,
+    /// Their figures.
+    pub rule_stats: Arc<RuleStats>,
+    /// The figures of alerting.
+    pub alert_stats: Arc<AlertStats>,
     /// What is scraped.
     pub targets: scrape::State,
     /// The sync's figures.

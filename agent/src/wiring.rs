@@ -8,9 +8,14 @@
 //! collect ──────────────┐
 //! scrape, probes, push ─┤
 //! log inputs ─ forward ─┴─> store <──> sync <──> link <──> fleet
+//! rules <─ all that goes to the store; alerts ─> people
 //! containers ─> all           ^          │ sealed
 //! enrol ─> next run           └── adopt <┘ ─> next run
 //! ```
+
+mod alerting;
+
+pub use alerting::Lasting;
 
 use crate::adopt::{self, AdoptTask, Adoption};
 use crate::board::Board;
@@ -34,7 +39,8 @@ use crate::sync::link::{Link, Peer};
 use crate::sync::outbox::Tip;
 use crate::sync::task::{Backlog, SyncStats, SyncTask};
 use crate::vitals::Vitals;
-use crate::{api, host, own};
+use crate::{alerts, api, host, own};
+use alerting::{Alerting, Running};
 use anyhow::{Context, bail};
 use skerry_model::{ContainerInfo, Epoch, Seq, SeriesId, StreamKind};
 use skerry_seal::NodeIdentity;
@@ -70,6 +76,8 @@ pub struct Process {
     pub stop: CancellationToken,
     /// Woken when the local file is to be read again.
     pub reload: Arc<Notify>,
+    /// Rules and alerts.
+    pub alerting: Lasting,
 }
 
 /// One run, from opening the store to closing it.
@@ -77,7 +85,7 @@ pub struct Process {
 /// # Errors
 /// What keeps a run from beginning: keys, database, address.
 pub async fn run(local: &Local, process: &Process) -> anyhow::Result<Exit> {
-    let Process { clock, listener, stop, reload } = process;
+    let Process { clock, listener, stop, reload, alerting: lasting } = process;
     let folder = identity::folder(&local.data_dir);
     let keys = Arc::new(Keys::load_or_create(&folder).context("the node's keys")?);
     let enrolment = Enrolment::load(&folder).context("the node's enrolment")?;
@@ -90,6 +98,7 @@ pub async fn run(local: &Local, process: &Process) -> anyhow::Result<Exit> {
     let effective = Effective::of(std::iter::once(&local.sections).chain(&signed));
     // Read before the store is open, as other state that a run begins with.
     let pushed = if effective.push.gateway { store::peek(&path, push::PREFIX) } else { Vec::new() };
+    let told_before = store::peek(&path, alerts::PREFIX);
     let Opened { store, thread, positions, clean, replaced } =
         store::open(&path, effective.store.clone(), clock.clone(), random_bits).context("the node's database")?;
     let beside_path = local.data_dir.join("agent-kept.db");
@@ -100,6 +109,10 @@ pub async fn run(local: &Local, process: &Process) -> anyhow::Result<Exit> {
         tracing::error!(aside = %aside.display(), "the database was damaged; it was set aside and a new one begun");
     }
     let node = enrolment.as_ref().map_or(&local.node, |enrolment| &enrolment.node).clone();
+    let board = Board::default();
+    let alerting = Alerting::install(lasting, local, &effective, told_before, clock, &board);
+    let seen = alerting.memory.clone();
+    let store = store.with_tap(move |scrape| seen.push(scrape));
     let saved = positions.clone();
     let inputs = LogInputs::new(&effective.logs, positions).map_err(|faults| anyhow::anyhow!("logs: {faults:?}"))?;
     let inputs = inputs.behind(store.log_gate());
@@ -115,7 +128,7 @@ pub async fn run(local: &Local, process: &Process) -> anyhow::Result<Exit> {
         fleet: enrolment.as_ref().map(|enrolment| (enrolment.fleet.to_string(), enrolment.url())),
         started: clock.mono(),
         clock: clock.clone(),
-        board: Board::default(),
+        board,
         latest,
         store: store.stats(),
         kept: beside.as_ref().map(|beside| beside.handle().stats()),
@@ -123,6 +136,9 @@ pub async fn run(local: &Local, process: &Process) -> anyhow::Result<Exit> {
         inputs: others.stats(),
         probes: Arc::default(),
         push: Arc::default(),
+        rules: lasting.rules.clone(),
+        alert_stats: Arc::default(),
+        rule_stats: Arc::default(),
         targets: scrape::State::default(),
         sync: Arc::new(SyncStats::default()),
         asks: Arc::default(),
@@ -194,11 +210,15 @@ pub async fn run(local: &Local, process: &Process) -> anyhow::Result<Exit> {
     };
     let pushes = effective.push.gateway.then_some(pushes);
     let queries = Queries::new(store.clone(), vitals.clone(), about);
+    let running = Running { intake_tasks: &mut intake_tasks, intake: &intake, tasks: &mut tasks, stop: &shipping };
+    let alerts = alerting.start(local, &effective, &queries, &store, &vitals, running);
     let tails = api::Tails::new(live.clone(), shipping.clone());
-    tasks.spawn_fallible("api", api::run(local_http, vitals.clone(), queries.clone(), pushes, tails));
+    let doors = api::Doors { pushes, alerts };
+    tasks.spawn_fallible("api", api::run(local_http, vitals.clone(), queries.clone(), doors, tails));
 
-    let rules = store::OnAlert::among(&effective.store.ship, &effective.store.log_ship);
-    let on_alert = OnAlertTask { rules, queries: queries.clone(), store: store.clone(), clock: clock.clone() };
+    let policies = store::OnAlert::among(&effective.store.ship, &effective.store.log_ship);
+    let on_alert =
+        OnAlertTask { rules: policies, queries: queries.clone(), store: store.clone(), clock: clock.clone() };
     intake_tasks.spawn("on-alert", on_alert.run(intake.clone()));
 
     let (again_in, mut again) = mpsc::channel::<()>(1);

@@ -189,6 +189,17 @@ impl Report {
         }
     }
 
+    /// Whether an alert is known to fire.
+    #[must_use]
+    pub fn follows(&self, alert: Fingerprint) -> bool {
+        self.entries.contains_key(&alert)
+    }
+
+    /// An alert is over, as far as anybody knows.
+    pub fn over(&mut self, alert: Fingerprint, now: Now) {
+        self.end(alert, now.wall, now);
+    }
+
     /// When [`Self::poll`] may have something to do.
     #[must_use]
     pub fn next(&self) -> Option<Mono> {

@@ -4,8 +4,10 @@
 //! habit works with the link down.
 //!
 //! Everything shown is read from [`Vitals`] and the store; nothing here changes anything but the
-//! push endpoint, which is off unless the config opens it. So there is no access control beyond the loopback address.
+//! push endpoint, which is off unless the config opens it, and Alertmanager's API, where alerts are posted and silences
+//! set. So there is no access control beyond the loopback address.
 
+mod alertmanager;
 mod loki;
 mod prometheus;
 mod push;
@@ -19,6 +21,7 @@ pub use shown::{ShowError, follow_logs, logs_text};
 pub use status::{Ready, Status};
 pub use targets::text as targets_text;
 
+use crate::data::AlertsRequest;
 use crate::exposition;
 use crate::query::Queries;
 use crate::vitals::Vitals;
@@ -30,6 +33,15 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use skerry_scrape::exposition::Format;
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+
+/// Where requests go that change something.
+pub struct Doors {
+    /// Pushes.
+    pub pushes: Pushes,
+    /// Requests of Alertmanager's API.
+    pub alerts: mpsc::Sender<AlertsRequest>,
+}
 
 /// Serves until [`Tails::stop`].
 ///
@@ -39,14 +51,16 @@ pub async fn run(
     listener: TcpListener,
     vitals: Vitals,
     queries: Queries,
-    pushes: Pushes,
+    doors: Doors,
     tails: Tails,
 ) -> std::io::Result<()> {
+    let Doors { pushes, alerts } = doors;
     let stop = tails.stop.clone();
     let routes = router(vitals)
         .merge(prometheus::router(queries.clone()))
         .merge(loki::router(queries, tails.clone()))
-        .merge(push::router(pushes));
+        .merge(push::router(pushes))
+        .merge(alertmanager::router(alerts));
     axum::serve(listener, routes).with_graceful_shutdown(async move { stop.cancelled().await }).await?;
     tails.ended().await;
     Ok(())
@@ -64,7 +78,7 @@ fn router(vitals: Vitals) -> Router {
 }
 
 async fn index() -> &'static str {
-    "Skerry agent\n\n/metrics   Prometheus text or OpenMetrics\n/healthz   whether the process lives\n/readyz    whether it does its work\n/status    how it is, as JSON\n/targets   what is scraped, and how that goes\n/api/v1    Prometheus's API: query, query_range, series, labels, label/NAME/values, metadata,\n           targets, rules, alerts, status/{buildinfo,config,flags,runtimeinfo,tsdb}\n/loki/api/v1   Loki's API: query, query_range, labels, label/NAME/values, series, tail,\n           index/stats, index/volume, format_query, status/buildinfo\n"
+    "Skerry agent\n\n/metrics   Prometheus text or OpenMetrics\n/healthz   whether the process lives\n/readyz    whether it does its work\n/status    how it is, as JSON\n/targets   what is scraped, and how that goes\n/api/v1    Prometheus's API: query, query_range, series, labels, label/NAME/values, metadata,\n           targets, rules, alerts, status/{buildinfo,config,flags,runtimeinfo,tsdb}\n/api/v2    Alertmanager's API: alerts, alerts/groups, silences, silence/ID, receivers, status\n/loki/api/v1   Loki's API: query, query_range, labels, label/NAME/values, series, tail,\n           index/stats, index/volume, format_query, status/buildinfo\n"
 }
 
 /// The newest round of collection.

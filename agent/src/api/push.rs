@@ -57,10 +57,15 @@ async fn push(State(pushes): State<Pushes>, Path(path): Path<String>, request: R
     }
 }
 
+/// Whether a browser asks on behalf of a page.
+pub(super) fn is_of_a_page(headers: &HeaderMap) -> bool {
+    headers.contains_key(header::ORIGIN) || headers.contains_key("sec-fetch-site")
+}
+
 /// Whether a push is of a program, and in a form that is read here.
 fn readable(headers: &HeaderMap) -> Result<(), (StatusCode, &'static str)> {
     let value = |name: header::HeaderName| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    if headers.contains_key(header::ORIGIN) || headers.contains_key("sec-fetch-site") {
+    if is_of_a_page(headers) {
         return Err((StatusCode::FORBIDDEN, "pushes of web pages are not taken\n"));
     }
     if value(header::CONTENT_TYPE).starts_with("application/vnd.google.protobuf") {

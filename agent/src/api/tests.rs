@@ -33,6 +33,9 @@ fn vitals(folder: &std::path::Path) -> (Vitals, Store) {
         inputs: Arc::default(),
         probes: Arc::default(),
         push: Arc::default(),
+        rules: crate::rules::Rules::default(),
+        rule_stats: Arc::default(),
+        alert_stats: Arc::default(),
         targets: crate::scrape::State::default(),
         sync: Arc::default(),
         asks: Arc::default(),
@@ -91,7 +94,7 @@ async fn pushes_are_taken_where_the_config_says_so() {
     let (status, told) = pushed(None, Request::post("/metrics/job/a"), "m 1\n").await;
     assert_eq!(status, StatusCode::FORBIDDEN);
     assert!(told.contains("push.gateway: true"), "{told}");
-    let (sender, mut requests) = tokio::sync::mpsc::channel::<crate::data::PushRequest>(1);
+    let (sender, mut requests) = mpsc::channel::<crate::data::PushRequest>(1);
     let answering = tokio::spawn(async move {
         let mut seen = Vec::new();
         while let Some(request) = requests.recv().await {

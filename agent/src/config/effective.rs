@@ -1,6 +1,6 @@
 //! The sections that both kinds of file hold, and what comes of laying them over each other.
 
-use crate::{collect, containers, logs, probes, push, scrape, store, sync};
+use crate::{alerts, collect, containers, logs, probes, push, rules, scrape, store, sync};
 use serde::{Deserialize, Serialize};
 use skerry_yaml::{Fault, Places};
 
@@ -8,6 +8,9 @@ use skerry_yaml::{Fault, Places};
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Sections {
+    /// Who is told of alerts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alerting: Option<alerts::Config>,
     /// Node metrics.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub collect: Option<collect::Config>,
@@ -23,6 +26,9 @@ pub struct Sections {
     /// Push.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub push: Option<push::Config>,
+    /// Rules.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rules: Option<rules::Config>,
     /// Scraped targets.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scrape: Option<scrape::Config>,
@@ -37,6 +43,8 @@ pub struct Sections {
 /// What every feature runs with.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct Effective {
+    /// Who is told of alerts.
+    pub alerting: alerts::Config,
     /// Node metrics.
     pub collect: collect::Config,
     /// Container runtimes.
@@ -47,6 +55,8 @@ pub struct Effective {
     pub probes: probes::Config,
     /// Push.
     pub push: push::Config,
+    /// Rules.
+    pub rules: rules::Config,
     /// Scraped targets.
     pub scrape: scrape::Config,
     /// The node's database.
@@ -56,6 +66,19 @@ pub struct Effective {
 }
 
 impl Sections {
+    /// Takes what stands in the sections as files of other programs do; every fault in it. `file` names the text, and
+    /// `prefix` stands before the keys.
+    pub(super) fn take_texts(&mut self, file: &str, text: &str, prefix: &str) -> Vec<Fault> {
+        let mut faults = Vec::new();
+        if let Some(rules) = &mut self.rules {
+            faults.extend(rules.take_groups(file, text, &format!("{prefix}rules.groups")));
+        }
+        if let Some(alerting) = &mut self.alerting {
+            faults.extend(alerting.take_config(file, text, &format!("{prefix}alerting.config")));
+        }
+        faults
+    }
+
     /// Every fault, each with its line where `places` knows it; `prefix` stands before the keys, such as `spec.`.
     pub(super) fn faults(&self, prefix: &str, places: &Places) -> Vec<Fault> {
         let mut found: Vec<(String, String)> = Vec::new();
@@ -64,6 +87,9 @@ impl Sections {
                 |key: String| if key.starts_with('[') { format!("{name}{key}") } else { format!("{name}.{key}") };
             found.extend(faults.into_iter().map(|(key, problem)| (full(key), problem)));
         };
+        if let Some(alerting) = &self.alerting {
+            section("alerting", alerting.faults());
+        }
         if let Some(collect) = &self.collect {
             section("collect", collect.faults().into_iter().map(|f| (f.key.to_owned(), f.expected)).collect());
         }
@@ -78,6 +104,9 @@ impl Sections {
         }
         if let Some(push) = &self.push {
             section("push", push.faults());
+        }
+        if let Some(rules) = &self.rules {
+            section("rules", rules.faults());
         }
         if let Some(scrape) = &self.scrape {
             section("scrape", scrape.faults());
@@ -102,12 +131,15 @@ impl Effective {
     pub fn of<'a>(layers: impl IntoIterator<Item = &'a Sections>) -> Self {
         let mut effective = Self::default();
         for layer in layers {
-            let Sections { collect, containers, logs, probes, push, scrape, store, sync } = layer.clone();
+            let Sections { alerting, collect, containers, logs, probes, push, rules, scrape, store, sync } =
+                layer.clone();
+            effective.alerting = alerting.unwrap_or(effective.alerting);
             effective.collect = collect.unwrap_or(effective.collect);
             effective.containers = containers.unwrap_or(effective.containers);
             effective.logs = logs.unwrap_or(effective.logs);
             effective.probes = probes.unwrap_or(effective.probes);
             effective.push = push.unwrap_or(effective.push);
+            effective.rules = rules.unwrap_or(effective.rules);
             effective.scrape = scrape.unwrap_or(effective.scrape);
             effective.store = store.unwrap_or(effective.store);
             effective.sync = sync.unwrap_or(effective.sync);

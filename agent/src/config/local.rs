@@ -4,7 +4,7 @@ use super::effective::Sections;
 use crate::collect::Roots;
 use serde::{Deserialize, Serialize};
 use skerry_model::NodeId;
-use skerry_yaml::{Fault, Faults};
+use skerry_yaml::{Fault, Faults, Places};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -21,6 +21,8 @@ pub struct Local {
     pub enrol: Enrol,
     /// Where the kernel's files are.
     pub roots: Roots,
+    /// Programs that receivers of alerts may run. A signed config cannot add to them.
+    pub exec_allow: Vec<PathBuf>,
     /// The sections that signed documents may replace.
     pub sections: Sections,
 }
@@ -44,11 +46,14 @@ struct File {
     listen: SocketAddr,
     enrol: Enrol,
     roots: FileRoots,
+    exec_allow: Vec<PathBuf>,
+    alerting: Option<crate::alerts::Config>,
     collect: Option<crate::collect::Config>,
     containers: Option<crate::containers::Config>,
     logs: Option<crate::logs::Config>,
     probes: Option<crate::probes::Config>,
     push: Option<crate::push::Config>,
+    rules: Option<crate::rules::Config>,
     scrape: Option<crate::scrape::Config>,
     store: Option<crate::store::Config>,
     sync: Option<crate::sync::Config>,
@@ -70,11 +75,14 @@ impl Default for File {
             listen: SocketAddr::from(([127, 0, 0, 1], 9481)),
             enrol: Enrol::default(),
             roots: FileRoots::default(),
+            exec_allow: Vec::new(),
+            alerting: None,
             collect: None,
             containers: None,
             logs: None,
             probes: None,
             push: None,
+            rules: None,
             scrape: None,
             store: None,
             sync: None,
@@ -96,6 +104,11 @@ pub(super) const REFERENCE: &[(&str, &str, &str)] = &[
     ("listen", "127.0.0.1:9481", "loopback address of /metrics, /healthz, /readyz and /status"),
     ("enrol.token", "none", "token to join a fleet with, as `skerry enrol token` prints it"),
     ("enrol.token_file", "none", "file with the token; it may appear later, such as on a boot partition"),
+    (
+        "exec_allow",
+        "[]",
+        "programs that `exec_configs` may run, as absolute paths; here alone, so that whoever signs configs cannot run what this node does not allow",
+    ),
     ("roots.proc", "/proc", "where the host's /proc is, for an agent in a container"),
     ("roots.sys", "/sys", "where the host's /sys is"),
     ("roots.rootfs", "/", "where the host's / is"),
@@ -113,16 +126,37 @@ pub fn read_local(path: &Path) -> Result<Local, Faults> {
         unreadable(format!("cannot be read: {error}; check that it exists and that the agent's user may read it"))
     })?;
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    parse(&file, &text, host.trim())
+    let (local, places) = parse(&file, &text, host.trim())?;
+    let fault = |(key, problem): (&str, String)| Fault { line: places.line(key), key: key.to_owned(), problem };
+    let faults: Vec<Fault> = beside(&local).into_iter().map(fault).collect();
+    if faults.is_empty() { Ok(local) } else { Err(Faults { file, faults }) }
 }
 
-fn parse(file: &str, text: &str, host: &str) -> Result<Local, Faults> {
+/// Every fault in the rule files and in the alertmanager.yml that the local file names, by its key.
+fn beside(local: &Local) -> Vec<(&'static str, String)> {
+    let mut found = Vec::new();
+    if let Some(rules) = &local.sections.rules {
+        let all = crate::rules::Sources::read(rules).faults;
+        found.extend(all.iter().flat_map(|faults| lines("rules.files", faults)));
+    }
+    if let Some(alerting) = &local.sections.alerting {
+        let all = crate::alerts::Routing::read(alerting, &local.exec_allow).1;
+        found.extend(all.iter().flat_map(|faults| lines("alerting.config_file", faults)));
+    }
+    found
+}
+
+fn lines<'a>(key: &'static str, faults: &'a Faults) -> impl Iterator<Item = (&'static str, String)> + 'a {
+    faults.faults.iter().map(move |fault| (key, fault.in_file(&faults.file)))
+}
+
+fn parse(file: &str, text: &str, host: &str) -> Result<(Local, Places), Faults> {
     let fail = |faults| Faults { file: file.to_owned(), faults };
     let document = skerry_yaml::read::<File>(text).map_err(|fault| fail(vec![fault]))?;
     let (raw, places) = (document.value, document.places);
-    let File { node, data_dir, listen, enrol, roots, collect, containers, logs, probes, push, scrape, store, sync } =
-        raw;
-    let sections = Sections { collect, containers, logs, probes, push, scrape, store, sync };
+    let File { node, data_dir, listen, enrol, roots, exec_allow, .. } = raw;
+    let File { alerting, collect, containers, logs, probes, push, rules, scrape, store, sync, .. } = raw;
+    let mut sections = Sections { alerting, collect, containers, logs, probes, push, rules, scrape, store, sync };
     let mut faults = Vec::new();
     let mut fault = |key: &str, problem: String| {
         faults.push(Fault { line: places.line(key), key: key.to_owned(), problem });
@@ -157,11 +191,17 @@ fn parse(file: &str, text: &str, host: &str) -> Result<Local, Faults> {
     if let Some(Err(error)) = enrol.token.as_deref().map(|text| text.trim().parse::<skerry_seal::Token>()) {
         fault("enrol.token", error.to_string());
     }
+    for (at, program) in exec_allow.iter().enumerate().filter(|(_, program)| !program.is_absolute()) {
+        let problem = format!("{} is not absolute: a path that begins with / is expected", program.display());
+        fault(&format!("exec_allow[{at}]"), problem);
+    }
     faults.extend(sections.faults("", &places));
+    faults.extend(sections.take_texts(file, text, ""));
     let FileRoots { proc, sys, rootfs } = roots;
     match parsed {
         Some(node) if faults.is_empty() => {
-            Ok(Local { node, data_dir, listen, enrol, roots: Roots { proc, sys, rootfs }, sections })
+            let roots = Roots { proc, sys, rootfs };
+            Ok((Local { node, data_dir, listen, enrol, roots, exec_allow, sections }, places))
         }
         _ => Err(fail(faults)),
     }
@@ -172,13 +212,13 @@ mod tests {
     use super::*;
 
     fn faults(text: &str) -> Vec<String> {
-        let told = parse("agent.yaml", text, "pi-4").unwrap_err().to_string();
+        let told = parse("agent.yaml", text, "pi-4").map(|_| ()).unwrap_err().to_string();
         told.lines().map(str::to_owned).collect()
     }
 
     #[test]
     fn an_empty_file_is_the_default() {
-        let local = parse("agent.yaml", "", "PI-4").unwrap();
+        let (local, _) = parse("agent.yaml", "", "PI-4").unwrap();
         assert_eq!(local.node.as_str(), "pi-4");
         assert_eq!(local.listen.port(), 9481);
         assert_eq!(local.sections, Sections::default());
@@ -186,7 +226,8 @@ mod tests {
 
     #[test]
     fn sections_are_those_of_the_features() {
-        let local = parse("a", "logs:\n  files:\n    - name: app\n      paths: [/var/log/app.log]\n", "pi").unwrap();
+        let (local, _) =
+            parse("a", "logs:\n  files:\n    - name: app\n      paths: [/var/log/app.log]\n", "pi").unwrap();
         assert_eq!(local.sections.logs.unwrap().files[0].name, "app");
     }
 

@@ -1,7 +1,7 @@
 //! What the agent is told: the local file, and signed documents that replace sections of it.
 //!
-//! `agent.yaml` on the node says who it is and where its data lies, and may hold any of the sections `collect`,
-//! `containers`, `logs`, `store` and `sync`. A signed NodeConfig holds the same sections. Sections replace each other
+//! `agent.yaml` on the node says who it is and where its data lies, and may hold any of the sections of [`Sections`]. A
+//! signed NodeConfig holds the same sections, and rules, routing and silences may stand behind it. Sections replace each other
 //! whole: the local file's first, then those of group streams in the order of their names, then those of the node's
 //! own stream. So what runs can be read off a few short files, without merging rules.
 //!

@@ -3,11 +3,12 @@
 use crate::store::{ReadError, SeriesQuery, Store};
 use crate::vitals::Vitals;
 use skerry_model::{Labels, MetricMeta, Sample, TimeRange, UnixMillis};
-use skerry_promapi::{Catalog, Runtime, Targets};
+use skerry_promapi::{Catalog, RuleGroup, Runtime, Targets};
 use skerry_promql::{Matcher, Selected, Source, SourceError, TooMuch};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 
 /// What is told of the config that runs.
 #[derive(Debug)]
@@ -50,6 +51,26 @@ impl Source for Kept {
     }
 }
 
+/// What rules are answered from where memory does not reach.
+pub struct Behind {
+    pub(super) kept: Kept,
+    pub(super) turn: Arc<Semaphore>,
+}
+
+impl Source for Behind {
+    fn select(
+        &self,
+        matchers: &[Matcher],
+        from: UnixMillis,
+        to: UnixMillis,
+        samples_max: u64,
+    ) -> Result<Vec<Selected>, SourceError> {
+        // Never closed while anybody holds it.
+        let _turn = self.kept.runtime.block_on(self.turn.acquire());
+        self.kept.select(matchers, from, to, samples_max)
+    }
+}
+
 impl Catalog for Kept {
     fn series(
         &self,
@@ -81,6 +102,10 @@ impl Catalog for Kept {
 
     fn targets(&self) -> Result<Targets, SourceError> {
         Ok(self.vitals.targets.targets())
+    }
+
+    fn rules(&self) -> Vec<RuleGroup> {
+        self.vitals.rules.groups()
     }
 
     fn runtime(&self) -> Runtime {

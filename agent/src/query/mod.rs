@@ -14,7 +14,7 @@ mod kept;
 mod logs;
 mod task;
 
-pub use kept::About;
+pub use kept::{About, Behind};
 pub use task::AskTask;
 
 use crate::store::Store;
@@ -30,7 +30,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
 /// Samples and values that one query may touch: about 4 MB in all.
-const VALUES_MAX: u64 = 250_000;
+pub const VALUES_MAX: u64 = 250_000;
 
 /// Counters for the agent's own metrics.
 #[derive(Debug, Default)]
@@ -88,15 +88,26 @@ impl Queries {
         })
     }
 
-    async fn in_turn<T: Send + 'static>(&self, work: impl FnOnce(Kept, Limits) -> T + Send + 'static) -> Option<T> {
-        // Never closed while anybody holds it.
-        let turn = self.turn.clone().acquire_owned().await;
-        let kept = Kept {
+    /// What the node keeps, for rules: each of its answers takes its turn with the queries. Its calls block, on a thread
+    /// that may; it is to be made within the runtime.
+    #[must_use]
+    pub fn behind(&self) -> Behind {
+        Behind { kept: self.kept(), turn: self.turn.clone() }
+    }
+
+    fn kept(&self) -> Kept {
+        Kept {
             store: self.store.clone(),
             runtime: Handle::current(),
             vitals: self.vitals.clone(),
             about: self.about.clone(),
-        };
+        }
+    }
+
+    async fn in_turn<T: Send + 'static>(&self, work: impl FnOnce(Kept, Limits) -> T + Send + 'static) -> Option<T> {
+        // Never closed while anybody holds it.
+        let turn = self.turn.clone().acquire_owned().await;
+        let kept = self.kept();
         let limits = Limits { values_max: VALUES_MAX, ..Limits::default() };
         let work = move || {
             // Whoever asked may go away; the turn lasts until the work is done all the same.

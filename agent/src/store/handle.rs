@@ -90,6 +90,17 @@ pub struct Store {
     stats: watch::Receiver<Arc<Stats>>,
     path: Arc<Path>,
     kept: Option<Arc<Kept>>,
+    tap: Option<Tap>,
+}
+
+/// Whoever looks at scrapes beside the store.
+#[derive(Clone)]
+struct Tap(Arc<dyn Fn(&Scrape) + Send + Sync>);
+
+impl std::fmt::Debug for Tap {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Tap")
+    }
 }
 
 type Reply<T> = oneshot::Sender<T>;
@@ -133,8 +144,17 @@ pub fn open(path: &Path, config: Config, clock: Clock, random: impl FnMut() -> u
     let run = move || shell.run(writer, &runtime);
     let thread = std::thread::Builder::new().name("store".into()).spawn(run).map_err(unstarted)?;
     let log_room = Arc::new(Semaphore::new(LOG_KIB_WAITING_MAX as usize));
-    let store =
-        Store { commands, logs, log_room, gate: LogGate::new(gate), tips, stats, path: path.into(), kept: None };
+    let store = Store {
+        commands,
+        logs,
+        log_room,
+        gate: LogGate::new(gate),
+        tips,
+        stats,
+        path: path.into(),
+        kept: None,
+        tap: None,
+    };
     Ok(Opened { store, thread, positions: restored.positions, clean: restored.clean, replaced: restored.replaced })
 }
 
@@ -157,6 +177,12 @@ impl Store {
         Self { kept: Some(Arc::new(kept)), ..self }
     }
 
+    /// The same store, with somebody who looks at each scrape that is handed over from now on. It must not wait.
+    #[must_use]
+    pub fn with_tap(self, tap: impl Fn(&Scrape) + Send + Sync + 'static) -> Self {
+        Self { tap: Some(Tap(Arc::new(tap))), ..self }
+    }
+
     pub(super) fn kept(&self) -> Option<&Kept> {
         self.kept.as_deref()
     }
@@ -167,6 +193,9 @@ impl Store {
     /// # Errors
     /// [`Closed`].
     pub async fn append_scrape(&self, scrape: Scrape, pace: Pace) -> Result<(), Closed> {
+        if let Some(Tap(tap)) = &self.tap {
+            tap(&scrape);
+        }
         match self.kept() {
             Some(kept) => self.append_parted(kept, scrape, pace).await,
             None => self.append_shipped(scrape, pace).await,
