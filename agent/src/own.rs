@@ -3,8 +3,11 @@
 use crate::host;
 use crate::logs::inputs::Count;
 use crate::push::DropReason;
+use crate::rules::GroupStats;
 use crate::vitals::Vitals;
+use skerry_alerting::manager::Metric;
 use skerry_model::{LabelsBuilder, MetricKind, MetricMeta, Observation};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 type Row<'a> = (&'static MetricMeta, &'a [(&'a str, &'a str)], f64);
@@ -71,6 +74,22 @@ metas! {
     PUSHES Counter "skerry_push_requests_total" "Pushes and deletions that were taken.";
     PUSH_REFUSED Counter "skerry_push_refused_requests_total" "Pushes that were refused.";
     PUSH_GROUPS Gauge "skerry_push_groups" "Pushed groups held.";
+    RULE_VALUES Counter "skerry_rules_values_total" "Samples that rules looked at and values that they made.";
+    WINDOW_SERIES Gauge "skerry_rules_memory_series" "Series that are kept in memory for rules.";
+    WINDOW_SAMPLES Gauge "skerry_rules_memory_samples" "Samples that are kept in memory for rules.";
+    WINDOW_BYTES Gauge "skerry_rules_memory_bytes" "Memory of them, about.";
+    WINDOW_LEFT Gauge "skerry_rules_memory_left_out" "Selectors of rules that are answered from the store, because memory has no room.";
+    RULE_RULES Gauge "prometheus_rule_group_rules" "Rules of the group.";
+    RULE_EVALUATIONS Counter "prometheus_rule_evaluations_total" "Evaluations of the group's rules.";
+    RULE_FAILURES Counter "prometheus_rule_evaluation_failures_total" "Those of them that failed.";
+    RULE_ITERATIONS Counter "prometheus_rule_group_iterations_total" "Evaluations of the group, done or missed.";
+    RULE_MISSED Counter "prometheus_rule_group_iterations_missed_total" "Evaluations that were left out because their time had passed.";
+    RULE_INTERVAL Gauge "prometheus_rule_group_interval_seconds" "Time between two evaluations of the group.";
+    RULE_TOOK Gauge "prometheus_rule_group_last_duration_seconds" "How long the last evaluation of the group took.";
+    RULE_LAST Gauge "prometheus_rule_group_last_evaluation_timestamp_seconds" "When the last evaluation of the group was.";
+    RULE_SAMPLES Gauge "prometheus_rule_group_last_evaluation_samples" "Samples that the last evaluation of the group gave.";
+    ALERTS_FOLLOWED Gauge "skerry_alerts_followed" "Alerts of which the fleet is told, or will be.";
+    ALERTS_HELD Gauge "skerry_alerts_held" "Alerts that are held back until the fleet is reached.";
     PROBE_TARGETS Gauge "skerry_probe_targets" "Targets of probes.";
     PROBES Counter "skerry_probe_probes_total" "Probes that ended.";
     PROBE_FAILURES Counter "skerry_probe_failures_total" "Probes that failed.";
@@ -100,7 +119,11 @@ pub fn observe(vitals: &Vitals) -> Vec<Observation> {
     let (logs, probes, sync) = (&vitals.logs, &vitals.probes, &vitals.sync);
     let atomic = |number: &AtomicU64| number.load(Ordering::Relaxed) as f64;
     let build = [("version", env!("CARGO_PKG_VERSION")), ("arch", std::env::consts::ARCH)];
-    let rows: [Row<'_>; 48] = [
+    let window = vitals.memory.stats();
+    let mut alerting = vitals.alert_stats.figures();
+    // A metric's observations are adjacent.
+    alerting.metrics.sort_by_key(|metric| metric.name);
+    let rows: [Row<'_>; 55] = [
         (&BUILD, &build, 1.0),
         (&CPU, &[], usage.cpu_seconds),
         (&RSS, &[], usage.resident_bytes as f64),
@@ -138,6 +161,13 @@ pub fn observe(vitals: &Vitals) -> Vec<Observation> {
         (&LOG_OPEN, &[], logs.files_open.value() as f64),
         (&LOG_WAITING, &[], logs.files_waiting.value() as f64),
         (&LOG_UNREADABLE, &[], logs.files_unreadable.value() as f64),
+        (&RULE_VALUES, &[], vitals.rule_stats.values() as f64),
+        (&WINDOW_SERIES, &[], window.series as f64),
+        (&WINDOW_SAMPLES, &[], window.samples as f64),
+        (&WINDOW_BYTES, &[], window.bytes as f64),
+        (&WINDOW_LEFT, &[], window.left_out.len() as f64),
+        (&ALERTS_FOLLOWED, &[], alerting.followed as f64),
+        (&ALERTS_HELD, &[], alerting.held as f64),
         (&PROBE_TARGETS, &[], probes.targets() as f64),
         (&PROBES, &[], probes.probes() as f64),
         (&PROBE_FAILURES, &[], probes.failures() as f64),
@@ -206,7 +236,40 @@ pub fn observe(vitals: &Vitals) -> Vec<Observation> {
         observations.push(row((&LOG_STAGES, &[("kind", kind)], count as f64)));
     }
     observations.extend(logs.observations());
+    observations.extend(rule_groups(vitals));
+    observations.extend(alerting.metrics.into_iter().map(routed));
     observations
+}
+
+/// A metric of a group of rules.
+type Figure = (&'static MetricMeta, fn(&GroupStats) -> f64);
+
+/// Prometheus's own metrics of groups of rules.
+fn rule_groups(vitals: &Vitals) -> Vec<Observation> {
+    let groups = vitals.rule_stats.by_group();
+    let figures: [Figure; 9] = [
+        (&RULE_RULES, |group| group.rules as f64),
+        (&RULE_EVALUATIONS, |group| group.evaluations as f64),
+        (&RULE_FAILURES, |group| group.failures as f64),
+        (&RULE_ITERATIONS, |group| (group.iterations + group.missed) as f64),
+        (&RULE_MISSED, |group| group.missed as f64),
+        (&RULE_INTERVAL, |group| group.interval),
+        (&RULE_TOOK, |group| group.took),
+        (&RULE_LAST, |group| group.last),
+        (&RULE_SAMPLES, |group| group.samples as f64),
+    ];
+    let of = |(meta, value): Figure| {
+        groups.iter().map(move |group| row((meta, &[("rule_group", &group.name)], value(group))))
+    };
+    figures.into_iter().flat_map(of).collect()
+}
+
+/// One of Alertmanager's own metrics.
+fn routed(metric: Metric) -> Observation {
+    let kind = if metric.name.ends_with("_total") { MetricKind::Counter } else { MetricKind::Gauge };
+    let meta = MetricMeta::fixed(metric.name, kind, "As Alertmanager's metric of this name.");
+    let labels = metric.labels.iter().fold(LabelsBuilder::metric(metric.name), |b, (name, value)| b.label(name, value));
+    Observation { meta: Arc::new(meta).into(), labels: labels.build(), value: metric.value }
 }
 
 fn row((meta, labels, value): Row<'_>) -> Observation {
@@ -222,6 +285,8 @@ mod tests {
     fn names_follow_the_rules_and_stand_once() {
         let distinct: std::collections::BTreeSet<_> = NAMES.iter().collect();
         assert_eq!(distinct.len(), NAMES.len());
-        assert!(NAMES.iter().all(|name| name.starts_with("skerry_") || name.starts_with("process_")));
+        assert!(NAMES.iter().all(|name| name.starts_with("skerry_")
+            || name.starts_with("process_")
+            || name.starts_with("prometheus_rule_")));
     }
 }

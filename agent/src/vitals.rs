@@ -10,7 +10,7 @@ use crate::logs::inputs::InputStats;
 use crate::probes::ProbeStats;
 use crate::push::PushStats;
 use crate::query::AskStats;
-use crate::rules::{RuleStats, Rules};
+use crate::rules::{Memory, RuleStats, Rules};
 use crate::scrape;
 use crate::store::Stats;
 use crate::sync::task::{Facts, SyncStats};
@@ -50,6 +50,8 @@ pub struct Vitals {
     pub rules: Rules,
     /// Their figures.
     pub rule_stats: Arc<RuleStats>,
+    /// Samples that rules read.
+    pub memory: Arc<Memory>,
     /// The figures of alerting.
     pub alert_stats: Arc<AlertStats>,
     /// What is scraped.

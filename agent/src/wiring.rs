@@ -137,6 +137,7 @@ pub async fn run(local: &Local, process: &Process) -> anyhow::Result<Exit> {
         probes: Arc::default(),
         push: Arc::default(),
         rules: lasting.rules.clone(),
+        memory: alerting.memory.clone(),
         alert_stats: Arc::default(),
         rule_stats: Arc::default(),
         targets: scrape::State::default(),

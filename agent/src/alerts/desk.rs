@@ -67,6 +67,9 @@ pub struct Setup {
     pub silences: Silences,
 }
 
+/// Whoever waits for an answer of the API.
+type Reply = oneshot::Sender<(u16, Vec<u8>)>;
+
 /// The decisions.
 pub struct Desk {
     kept: Kept,
@@ -77,7 +80,7 @@ pub struct Desk {
     /// Alerts that came by the API, of which no rule speaks.
     posted: BTreeSet<Fingerprint>,
     /// Answers that wait until what they changed is stored.
-    answers: Vec<(oneshot::Sender<(u16, Vec<u8>)>, Response)>,
+    answers: Vec<(Reply, Response)>,
 }
 
 impl Desk {

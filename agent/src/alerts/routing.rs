@@ -73,12 +73,11 @@ impl Routing {
             }
         }
         files.extend(config.templates.iter().map(|(name, text)| (name.clone(), text.clone())));
-        let mut templates = Templates::new(&files);
-        if let Err(faults) = templates {
+        let templates = Templates::new(&files, read_zone).unwrap_or_else(|faults| {
             told.push(faults);
-            templates = Templates::new(&[]);
-        }
-        let templates = Arc::new(templates.unwrap_or_default());
+            Templates::new(&[], read_zone).expect("the default templates are sound")
+        });
+        let templates = Arc::new(templates);
         (Self { config: routes, templates }, told)
     }
 }

@@ -26,6 +26,8 @@ pub(super) struct Told {
     kind: &'static str,
     alerts: usize,
     is_firing: bool,
+    /// It was not even tried.
+    is_refused: bool,
 }
 
 /// Notices under way.
@@ -61,11 +63,12 @@ impl Tellers {
             (refused, _) => Err(Outcome::failed(refused.unwrap_or_default())),
         };
         self.under_way.spawn(async move {
+            let is_refused = work.is_err();
             let outcome = match work {
                 Ok(work) => work.await,
                 Err(refused) => refused,
             };
-            Told { id, outcome, receiver, kind, alerts, is_firing }
+            Told { id, outcome, receiver, kind, alerts, is_firing, is_refused }
         });
     }
 
@@ -89,29 +92,26 @@ impl Tellers {
         tokio::time::timeout(within, self.next()).await.ok().flatten()
     }
 
-    /// Logs what is new, and puts up or takes down the receiver's problem.
+    /// Puts up or takes down the receiver's problem. Whoever tells receivers logs how they fare; what was not tried is
+    /// logged here.
     pub(super) fn note(&mut self, told: &Told, board: &Board) {
-        let Told { receiver, kind, alerts, is_firing, outcome, .. } = told;
+        let Told { receiver, kind, alerts, is_firing, outcome, is_refused, .. } = told;
         let source = format!("receiver {receiver}/{kind}");
-        match outcome.error() {
-            None => {
-                tracing::info!(%receiver, kind, alerts, is_firing, "told");
-                if self.failing.remove(&source).is_some() {
-                    tracing::info!(%receiver, kind, "the receiver can be told again");
-                    board.solved(&source);
-                }
+        let Some(error) = outcome.error() else {
+            tracing::info!(%receiver, kind, alerts, is_firing, "told");
+            if self.failing.remove(&source).is_some() {
+                board.solved(&source);
             }
-            Some(error) => {
-                let known = self.failing.get(&source).map(String::as_str);
-                if known == Some(error) || (known.is_none() && self.failing.len() >= FAILING_MAX) {
-                    tracing::debug!(%receiver, kind, error, "the receiver is still not told");
-                    return;
-                }
-                let is_final = matches!(outcome, Outcome::Failed { .. });
-                tracing::warn!(%receiver, kind, error, is_final, "a receiver cannot be told");
-                board.problem(&source, error);
-                self.failing.insert(source, error.to_owned());
-            }
+            return;
+        };
+        let known = self.failing.get(&source).map(String::as_str);
+        if known == Some(error) || (known.is_none() && self.failing.len() >= FAILING_MAX) {
+            return;
         }
+        if *is_refused {
+            tracing::warn!(%receiver, kind, error, "a receiver is not told");
+        }
+        board.problem(&source, error);
+        self.failing.insert(source, error.to_owned());
     }
 }

@@ -59,6 +59,9 @@ pub struct Status {
     pub store: StoreStatus,
     /// The log inputs.
     pub logs: LogStatus,
+    /// Rules and alerts.
+    #[serde(default)]
+    pub alerts: AlertStatus,
     /// What waits for acknowledgement: scrapes for metrics, blocks for logs and events.
     pub backlog: BTreeMap<String, u64>,
     /// What somebody should look at.
@@ -113,6 +116,34 @@ pub struct LogStatus {
     pub files_unreadable: u64,
 }
 
+/// Figures of rules and alerts.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct AlertStatus {
+    /// Rules.
+    pub rules: usize,
+    /// Evaluations of rules that failed, since the start.
+    pub failures: u64,
+    /// Alerts of rules that wait.
+    pub pending: usize,
+    /// Alerts that fire.
+    pub firing: usize,
+    /// Alerts that are held back until the fleet is reached.
+    pub held: usize,
+}
+
+impl AlertStatus {
+    fn of(vitals: &Vitals) -> Self {
+        let (groups, figures) = (vitals.rule_stats.by_group(), vitals.alert_stats.figures());
+        Self {
+            rules: groups.iter().map(|group| group.rules).sum(),
+            failures: groups.iter().map(|group| group.failures).sum(),
+            pending: groups.iter().map(|group| group.alerts.0).sum(),
+            firing: figures.firing,
+            held: figures.held,
+        }
+    }
+}
+
 impl Status {
     /// Now.
     #[must_use]
@@ -156,6 +187,7 @@ impl Status {
                 files_open: vitals.logs.files_open.value(),
                 files_unreadable: vitals.logs.files_unreadable.value(),
             },
+            alerts: AlertStatus::of(vitals),
             backlog: store.backlog.iter().map(|b| (b.stream.as_str().to_owned(), b.waiting)).collect(),
             problems: vitals.problems(),
         }
@@ -192,6 +224,11 @@ impl Status {
         }
         line("Collection", format!("{} observations in the last round", self.observations));
         line("Logs", format!("{} lines read, {} files open", self.logs.lines, self.logs.files_open));
+        let AlertStatus { rules, pending, firing, held, .. } = self.alerts;
+        if rules > 0 || firing > 0 {
+            let waits = if held > 0 { format!(", {held} to be told when the fleet is reached") } else { String::new() };
+            line("Alerts", format!("{firing} fire, {pending} wait; {rules} rules{waits}"));
+        }
         let store = &self.store;
         line(
             "Store",

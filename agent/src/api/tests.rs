@@ -35,6 +35,7 @@ fn vitals(folder: &std::path::Path) -> (Vitals, Store) {
         push: Arc::default(),
         rules: crate::rules::Rules::default(),
         rule_stats: Arc::default(),
+        memory: Arc::default(),
         alert_stats: Arc::default(),
         targets: crate::scrape::State::default(),
         sync: Arc::default(),

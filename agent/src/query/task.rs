@@ -165,6 +165,7 @@ mod tests {
                 push: Arc::default(),
                 rules: crate::rules::Rules::default(),
                 rule_stats: Arc::default(),
+                memory: Arc::default(),
                 alert_stats: Arc::default(),
                 targets: crate::scrape::State::default(),
                 sync: Arc::default(),

@@ -35,6 +35,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+impl Default for Memory {
+    fn default() -> Self {
+        Self::new(Vec::new(), UnixMillis(0))
+    }
+}
+
 impl Memory {
     /// Of what rules need from now on.
     #[must_use]

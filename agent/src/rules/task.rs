@@ -174,10 +174,12 @@ impl Failing {
     /// Logs what is new, and puts up or takes down the group's problem.
     fn note(&mut self, turn: &Turn, errors: &[RuleError], board: &Board) {
         for RuleError { file, group, rule, stage, text, .. } in errors.iter().filter(|error| error.is_new) {
-            match stage {
-                Stage::Evaluation => tracing::warn!(%file, %group, %rule, error = %text, "a rule fails"),
-                Stage::Template => tracing::warn!(%file, %group, %rule, error = %text, "a template of a rule fails"),
-            }
+            let what = match stage {
+                Stage::Evaluation => "evaluation",
+                Stage::Template => "template",
+                Stage::Restore => "taking up its state",
+            };
+            tracing::warn!(%file, %group, %rule, what, error = %text, "a rule fails");
         }
         let source = format!("rules {}", turn.group);
         match errors.first() {
