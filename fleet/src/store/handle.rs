@@ -1,8 +1,11 @@
 //! The store's handle: commands for the writer thread, queries on reader connections.
 
+use super::alerts::{self, AlertChange, AlertQuery, AlertRow};
+use super::arrived::{self, Arrived};
 use super::compact::Compacted;
 use super::compact::step::{self, Look, Progress};
 use super::config::Config;
+use super::contact::{self, ContactRow, Contacts};
 use super::counts::{self, Counts, Usage};
 use super::error::{CompactError, OpenError, ReadError, StoreError};
 use super::events::{self, EventRow, LossRow, QuarantineRow};
@@ -238,6 +241,66 @@ impl Store {
         let (reply, done) = oneshot::channel();
         self.send(Command::Forward { change, reply }).await?;
         done.await.unwrap_or(Err(StoreError::Closed))
+    }
+
+    /// Makes changes to alerts and to what their routing saves, all or none.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn change_alerts(&self, changes: Vec<AlertChange>, now: UnixMillis) -> Result<(), StoreError> {
+        let (reply, done) = oneshot::channel();
+        self.send(Command::Alerts { changes, now, reply }).await?;
+        done.await.unwrap_or(Err(StoreError::Closed))
+    }
+
+    /// Alerts that changed after number `after`, in the order of their changes, at most `limit`.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn alerts_changed(&self, after: i64, limit: u32) -> Result<Vec<AlertRow>, ReadError> {
+        self.read(move |connection| alerts::changed(connection, after, limit)).await
+    }
+
+    /// Episodes of alerts, newest first.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn alerts(&self, query: AlertQuery) -> Result<Vec<AlertRow>, ReadError> {
+        self.read(move |connection| alerts::rows(connection, &query)).await
+    }
+
+    /// What the routing of alerts saved, by key.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn alert_state(&self) -> Result<Vec<(String, Vec<u8>)>, ReadError> {
+        self.read(alerts::saved).await
+    }
+
+    /// Notes that the server runs at `alive`, and what was learnt of when nodes are heard.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn note_contacts(&self, alive: UnixMillis, rows: Vec<ContactRow>) -> Result<(), StoreError> {
+        let (reply, done) = oneshot::channel();
+        self.send(Command::Contacts { alive, rows, reply }).await?;
+        done.await.unwrap_or(Err(StoreError::Closed))
+    }
+
+    /// What was learnt of when nodes are heard, and when this server ran last.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn contacts(&self) -> Result<Contacts, ReadError> {
+        self.read(contact::all).await
+    }
+
+    /// Blocks of samples that came in after number `after`, as many as hold about `bytes_max`.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn arrived(&self, after: i64, bytes_max: usize) -> Result<Arrived, ReadError> {
+        self.read(move |connection| arrived::after(connection, after, bytes_max)).await
     }
 
     /// Changes with every commit that brought something of a node.

@@ -7,6 +7,7 @@
 use super::error::ReadError;
 use super::events::name;
 use super::ledger::labels_of;
+use super::own::{OWN, is_own};
 use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 use skerry_model::{Labels, NodeId};
 use skerry_promql::Matcher;
@@ -58,6 +59,7 @@ impl Finds {
 /// [`ReadError::TooLarge`] where there are more than `series_max`, or their labels take more than 64 MiB.
 pub(super) fn find(connection: &Connection, matchers: &[Matcher], series_max: u64) -> Result<Vec<Found>, ReadError> {
     let mut finds = Finds { found: Vec::new(), bytes: 0, series_max };
+    of_the_fleet(connection, matchers, &mut finds)?;
     // `node` is no label of the set; one of that name that the node gave is asked for as `exported_node`.
     let of_node: Vec<&Matcher> = matchers.iter().filter(|matcher| matcher.label() == "node").collect();
     let meets = |labels: &Labels| {
@@ -70,16 +72,10 @@ pub(super) fn find(connection: &Connection, matchers: &[Matcher], series_max: u6
     let node = of_node.iter().find_map(|matcher| matcher.demanded("node"));
     let node = match node {
         None => None,
-        Some(node) => {
-            let id: Option<i64> = connection
-                .prepare_cached("SELECT id FROM node WHERE name = ?")?
-                .query_row([node], |row| row.get(0))
-                .optional()?;
-            match id {
-                Some(id) if of_node.iter().all(|matcher| matcher.matches(node)) => Some((id, name(node)?)),
-                _ => return Ok(Vec::new()),
-            }
-        }
+        Some(node) => match node_number(connection, node)? {
+            Some(id) if node != OWN && of_node.iter().all(|matcher| matcher.matches(node)) => Some((id, name(node)?)),
+            _ => return Ok(finds.found),
+        },
     };
     let pairs: Vec<(&str, &str)> = matchers
         .iter()
@@ -122,6 +118,30 @@ fn of_one_node(
         let labels = labels_of(row.get_ref(1)?.as_str().unwrap_or_default())?;
         if meets(&labels) {
             finds.add(Found { id: row.get(0)?, node: id, name: name.clone(), labels: Arc::new(labels) })?;
+        }
+    }
+    Ok(())
+}
+
+fn node_number(connection: &Connection, node: &str) -> rusqlite::Result<Option<i64>> {
+    let mut query = connection.prepare_cached("SELECT id FROM node WHERE name = ?")?;
+    query.query_row([node], |row| row.get(0)).optional()
+}
+
+/// Series of the fleet itself, whose label `node` is one like the others.
+fn of_the_fleet(connection: &Connection, matchers: &[Matcher], finds: &mut Finds) -> Result<(), ReadError> {
+    let Some(own) = node_number(connection, OWN)? else { return Ok(()) };
+    let demanded =
+        matchers.iter().filter_map(|matcher| matcher.demanded(matcher.label()).map(|v| (matcher.label(), v)));
+    let pairs: Vec<(&str, &str)> = demanded.take(PAIRS_MAX).collect();
+    let meets = |labels: &Labels| matchers.iter().all(|matcher| matcher.matches(labels.value(matcher.label())));
+    if pairs.is_empty() {
+        return of_one_node(connection, own, &name(OWN)?, meets, finds);
+    }
+    let mut query = connection.prepare_cached("SELECT id FROM labelset WHERE text = ? AND node = ?")?;
+    for (text, labels) in texts(connection, &pairs, meets)? {
+        if let Some(id) = query.query_row(params![text, own], |row| row.get(0)).optional()? {
+            finds.add(Found { id, node: own, name: name(OWN)?, labels })?;
         }
     }
     Ok(())
@@ -177,7 +197,8 @@ fn of_every_node(
                 None => {
                     let text: String = names.query_row([node], |row| row.get(0))?;
                     let met = of_node.iter().all(|matcher| matcher.matches(&text));
-                    let met = if met { Some(name(&text)?) } else { None };
+                    // Those of the fleet itself were found by their own labels.
+                    let met = if met { Some(name(&text)?).filter(|name| !is_own(name)) } else { None };
                     nodes.insert(node, met.clone());
                     met
                 }

@@ -1,5 +1,6 @@
 //! The [`Ledger`] that SQLite makes durable: writes within the transaction that the writer has open.
 
+use super::alerts;
 use super::counts::{self, Delta};
 use super::events::{self, LossRow};
 use super::outgoing;
@@ -264,9 +265,13 @@ impl Ledger for SqlLedger<'_> {
             Content::Events { events, .. } => {
                 for event in events {
                     events::add(self.connection, node, event, received)?;
-                    if let EventKind::Loss(entry) = &event.kind {
-                        events::add_loss(self.connection, node, &LossRow::of_entry(entry, received))?;
-                        delta.losses += 1;
+                    match &event.kind {
+                        EventKind::Loss(entry) => {
+                            events::add_loss(self.connection, node, &LossRow::of_entry(entry, received))?;
+                            delta.losses += 1;
+                        }
+                        EventKind::Alert(alert) => alerts::take(self.connection, node, alert, received)?,
+                        _ => {}
                     }
                 }
                 delta.events = events.len() as u64;

@@ -12,8 +12,13 @@
 //!   dropped here.
 //! - Every table a node can fill has a bound.
 
+mod alerts;
+#[cfg(test)]
+mod alerts_tests;
+mod arrived;
 mod compact;
 mod config;
+mod contact;
 mod counts;
 mod error;
 mod events;
@@ -23,6 +28,7 @@ mod index;
 mod ledger;
 mod logs;
 mod outgoing;
+mod own;
 mod queue;
 mod ranges;
 mod retention;
@@ -41,8 +47,12 @@ mod outgoing_tests;
 #[cfg(test)]
 mod tests;
 
+pub use alerts::{AlertChange, AlertQuery, AlertRow};
 pub use compact::Compacted;
+
+pub use arrived::{Arrived, ArrivedBlock};
 pub use config::Config;
+pub use contact::{ContactRow, Contacts};
 pub use counts::{Counts, Usage};
 pub use error::{CompactError, OpenError, ReadError, StoreError};
 pub use events::{EventRow, LossRow, QuarantineRow, event_kind};
@@ -50,6 +60,7 @@ pub use forwarding::{FoundBlock, LogWindow, Place, Start, WaitingBlock, not_forw
 pub use handle::{Store, WriterHandle, open};
 pub use logs::{LogPosition, LogQuery, LogRow, LogRows};
 pub use outgoing::{OutgoingBlock, Window, WindowMax, unsent};
+pub use own::{OWN, is_own, shown};
 pub use retention::Retained;
 pub use search::LogSource;
 pub use seen::SeenNode;

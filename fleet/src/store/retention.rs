@@ -3,6 +3,7 @@
 //! Blocks go; what was held of a stream stays, so that nothing dropped comes in again. Labels go with the last block
 //! of a closed epoch. Everything that is dropped is counted in the file, for good, and stands in its node's loss ledger.
 
+use super::alerts;
 use super::compact::step;
 use super::config::Config;
 use super::counts::{self, Usage};
@@ -290,6 +291,7 @@ fn tidy(connection: &mut Connection, config: &Config, now: UnixMillis) -> rusqli
          SELECT 'quarantine', count(*), coalesce(sum(length(data)), 0) FROM quarantine",
         [],
     )?;
+    alerts::tidy(&transaction, cutoff, config.events_per_node)?;
     forget_labels(&transaction, now)?;
     forget_epochs(&transaction)?;
     transaction.commit()

@@ -4,10 +4,10 @@ use super::compact::{CHUNK_SPAN_MAX_MS, LIMITS};
 use super::error::ReadError;
 use super::index::{self, Found};
 use super::ledger::labels_of;
+use super::own::shown;
 use rusqlite::{Connection, OptionalExtension, params};
 use skerry_chunk::{DecodeError, MetricReader, Unpacker};
 use skerry_model::{Labels, NodeId, Sample, SeriesId, UnixMillis};
-use skerry_promapi::with_node;
 use skerry_promql::Matcher;
 use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap};
@@ -36,7 +36,7 @@ pub struct Select {
 pub struct SeriesData {
     /// Whose.
     pub node: NodeId,
-    /// Labels with `node` added, see [`with_node`].
+    /// Labels with `node` added, see [`shown`].
     pub labels: Labels,
     /// Samples by rising time, each moment once.
     pub samples: Vec<Sample>,
@@ -61,7 +61,7 @@ pub(super) fn label_sets(
     limit: usize,
 ) -> Result<Vec<(NodeId, Labels)>, ReadError> {
     let found = index::find(connection, matchers, limit as u64)?;
-    Ok(found.into_iter().map(|found| (found.name.clone(), with_node(&found.labels, &found.name))).collect())
+    Ok(found.into_iter().map(|found| (found.name.clone(), shown(&found.labels, &found.name))).collect())
 }
 
 /// Samples as they are found, up to the most that the query may bring.
@@ -137,7 +137,7 @@ pub(super) fn select(connection: &Connection, query: &Select) -> Result<Selected
             samples.sort_by_key(|sample| sample.at);
             samples.dedup_by_key(|sample| sample.at);
         }
-        let labels = with_node(&found.labels, &found.name);
+        let labels = shown(&found.labels, &found.name);
         answer.series.push(SeriesData { node: found.name, labels, samples });
     }
     answer.series.sort_by(|a, b| (&a.labels, &a.node).cmp(&(&b.labels, &b.node)));
@@ -304,7 +304,7 @@ fn name_newest(
     for ((stream, id), sample) in newest {
         let mut rows = query.query(params![stream, id.0])?;
         let Some(row) = rows.next()? else { continue };
-        let labels = with_node(&labels_of(row.get_ref(0)?.as_str().unwrap_or_default())?, node);
+        let labels = shown(&labels_of(row.get_ref(0)?.as_str().unwrap_or_default())?, node);
         let held = named.entry(labels).or_insert(sample);
         if held.at < sample.at {
             *held = sample;

@@ -1,8 +1,10 @@
 //! The writer thread: gathers what waits, commits it in one transaction, then answers.
 
+use super::alerts::{self, AlertChange};
 use super::compact::Compacted;
 use super::compact::step::Swap;
 use super::config::Config;
+use super::contact::{self, ContactRow};
 use super::error::StoreError;
 use super::forwarding;
 use super::ledger::{SqlLedger, node_id};
@@ -50,6 +52,16 @@ pub(super) enum Command {
     },
     Forward {
         change: forwarding::Change,
+        reply: oneshot::Sender<Result<(), StoreError>>,
+    },
+    Alerts {
+        changes: Vec<AlertChange>,
+        now: UnixMillis,
+        reply: oneshot::Sender<Result<(), StoreError>>,
+    },
+    Contacts {
+        alive: UnixMillis,
+        rows: Vec<ContactRow>,
         reply: oneshot::Sender<Result<(), StoreError>>,
     },
     Retain {
@@ -251,6 +263,8 @@ fn apply(connection: &Connection, command: &Command) -> rusqlite::Result<Answer>
         }
         Command::Remote { change, .. } => outgoing::apply(connection, change).map(|()| Answer::Nothing),
         Command::Forward { change, .. } => forwarding::apply(connection, change).map(|()| Answer::Nothing),
+        Command::Alerts { changes, now, .. } => alerts::apply(connection, changes, *now).map(|()| Answer::Nothing),
+        Command::Contacts { alive, rows, .. } => contact::note(connection, *alive, rows).map(|()| Answer::Nothing),
         Command::Retain { .. } | Command::Swap { .. } | Command::Close { .. } => Ok(Answer::Nothing),
     }
 }
@@ -293,7 +307,13 @@ fn reply(command: Command, result: Result<Answer, StoreError>) {
         (Command::Batch { reply, .. }, Err(error)) => drop(reply.send(Err(error))),
         (Command::Hello { reply, .. }, Ok(Answer::Acks(acks))) => drop(reply.send(Ok(acks))),
         (Command::Hello { reply, .. }, Err(error)) => drop(reply.send(Err(error))),
-        (Command::Remote { reply, .. } | Command::Forward { reply, .. }, result) => drop(reply.send(result.map(drop))),
+        (
+            Command::Remote { reply, .. }
+            | Command::Forward { reply, .. }
+            | Command::Alerts { reply, .. }
+            | Command::Contacts { reply, .. },
+            result,
+        ) => drop(reply.send(result.map(drop))),
         _ => {}
     }
 }

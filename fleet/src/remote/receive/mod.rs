@@ -18,16 +18,17 @@ mod task;
 
 pub use task::{Admitted, ReceiveError, ReceiveTask, Receiver, Told};
 
+use crate::store::is_own;
 use skerry_model::NodeId;
 
 /// Name of the sender without a name, and what stands before the names of the others.
 const SENDER: &str = "remote";
 
-/// Whether this name belongs to senders, so that no node may join under it.
+/// Whether this name belongs to senders or to the fleet itself, so that no node may join under it.
 #[must_use]
 pub fn is_reserved(node: &NodeId) -> bool {
     let rest = node.as_str().strip_prefix(SENDER);
-    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    is_own(node) || rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
 /// The pseudo-node of a sender; `None` where it can have no such name.

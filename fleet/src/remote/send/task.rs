@@ -10,10 +10,9 @@ use crate::node_labels::NodeLabels;
 use crate::outgoing::stats::TargetStats;
 use crate::outgoing::tls::{self, TlsError};
 use crate::remote::config::Target;
-use crate::store::{LossRow, OutgoingBlock, ReadError, Store, StoreError, Window, WindowMax, unsent};
+use crate::store::{LossRow, OutgoingBlock, ReadError, Store, StoreError, Window, WindowMax, shown, unsent};
 use skerry_chunk::MetricBlock;
 use skerry_model::{LossReason, NodeId, TimeRange};
-use skerry_promapi::with_node;
 use skerry_scrape::relabel::relabel;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -260,7 +259,7 @@ impl SendTask {
         let found = self.store.series_labels(missing.clone()).await?;
         let shown = missing.into_iter().zip(found).filter_map(|(key, labels)| {
             let node = nodes.get(&key.0)?;
-            let labels = self.labels.applied(node, &with_node(&labels?, node));
+            let labels = self.labels.applied(node, &shown(&labels?, node));
             match relabel(&self.target.relabel, &labels) {
                 Ok(Some(labels)) if !labels.is_empty() => Some((key, Shown::As(labels))),
                 Ok(_) => Some((key, Shown::Dropped)),
