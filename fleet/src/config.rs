@@ -2,8 +2,10 @@
 //!
 //! Read as it is written, then checked whole: every fault is named with file, line and key before anything is opened.
 
+use crate::alerts;
 use crate::forward;
 use crate::remote::{self, Target};
+use crate::rules;
 use crate::store;
 use serde::Deserialize;
 use skerry_promapi::config_text;
@@ -33,6 +35,10 @@ pub struct Config {
     pub remote_write: Vec<Target>,
     /// Where log records are sent on to.
     pub forward: Vec<forward::Target>,
+    /// Rules over all nodes.
+    pub rules: rules::Config,
+    /// Who is told of alerts.
+    pub alerting: alerts::Config,
     /// The file without secrets, for those who ask what runs.
     pub shown: String,
 }
@@ -170,6 +176,10 @@ struct File {
     remote_write: Vec<remote::config::File>,
     #[serde(default)]
     forward: Vec<forward::config::File>,
+    #[serde(default)]
+    rules: rules::config::File,
+    #[serde(default)]
+    alerting: alerts::config::File,
 }
 
 fn data_dir() -> PathBuf {
@@ -253,6 +263,8 @@ fn parse(file: &str, text: &str, folder: &Path) -> Result<Config, Faults> {
     }
     let remote_write = remote::config::check(&raw.remote_write, folder, &mut fault);
     let forward = forward::config::check(&raw.forward, folder, &mut fault);
+    let rules = rules::config::check(&raw.rules, folder, &mut fault);
+    let alerting = alerts::config::check(&raw.alerting, folder, &mut fault);
     let mut paths = vec![&mut raw.data_dir, &mut raw.root];
     let Pki { ca_cert, ca_key, server_cert, server_key, .. } = &mut raw.pki;
     paths.extend([ca_cert, ca_key, server_cert, server_key]);
@@ -266,11 +278,24 @@ fn parse(file: &str, text: &str, folder: &Path) -> Result<Config, Faults> {
     for path in paths {
         *path = folder.join(&path);
     }
-    match token {
-        Some(api_token_sha256) if faults.is_empty() => {
+    match token.zip(alerting) {
+        Some((api_token_sha256, alerting)) if faults.is_empty() => {
             let File { data_dir, http, mqtt, pki, root, retention, .. } = raw;
             let shown = skerry_yaml::read(text).map(|document| config_text(document.value)).unwrap_or_default();
-            Ok(Config { data_dir, http, mqtt, pki, root, api_token_sha256, retention, remote_write, forward, shown })
+            Ok(Config {
+                data_dir,
+                http,
+                mqtt,
+                pki,
+                root,
+                api_token_sha256,
+                retention,
+                remote_write,
+                forward,
+                rules,
+                alerting,
+                shown,
+            })
         }
         _ => Err(fail(faults)),
     }

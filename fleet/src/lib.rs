@@ -10,6 +10,7 @@
 //!
 //! `wiring` alone knows everybody; the CLI speaks to the public API and to nothing else.
 
+pub mod alerts;
 pub mod api;
 pub mod cli;
 pub mod clock;
@@ -28,6 +29,8 @@ pub mod node_labels;
 pub mod outgoing;
 pub mod pki;
 pub mod remote;
+pub mod rules;
+pub mod source;
 pub mod store;
 #[cfg(test)]
 mod testkit;

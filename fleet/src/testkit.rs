@@ -99,6 +99,8 @@ impl Kit {
             targets: Targets::default(),
             forwards: Forwards::default(),
             receiver,
+            rules: crate::rules::RulesView::default(),
+            alerts: crate::alerts::Alerts::deaf(),
             is_https: false,
             runtime: Arc::default(),
             wall: Arc::new(|| NOW),

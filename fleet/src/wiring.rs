@@ -1,5 +1,6 @@
 //! Who is connected to whom: the one file that knows every part of the server.
 
+use crate::alerts::{AlertsTask, Tell};
 use crate::api::{self, Access, Fleet, Requests, Tails};
 use crate::clock;
 use crate::config::{BrokerFile, Config};
@@ -17,18 +18,21 @@ use crate::mqtt::{
 };
 use crate::pki::FleetCa;
 use crate::remote::{ReceiveTask, SendTask};
+use crate::rules::{RulesTask, RulesView};
 use crate::store;
 use crate::trust::Trust;
 use anyhow::Context;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use skerry_alerting::Now;
+use skerry_alerting::notify::{Data, Integration, Outcome};
 use skerry_promapi::Runtime;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -36,6 +40,8 @@ use zeroize::Zeroizing;
 
 /// Messages of all nodes that wait for the intake; a full queue pauses the connections.
 const INBOUND_MAX: usize = 4096;
+/// Rounds of rules that wait for routing; a full queue makes the next one wait.
+const FIRED_MAX: usize = 16;
 
 /// Where a running server is reached, for whoever started it with port 0.
 #[derive(Debug, Clone, Copy)]
@@ -77,6 +83,29 @@ pub async fn run(config: Config, stop: CancellationToken, ready: impl FnOnce(Add
     data.set_forward_targets(config.forward.iter().map(|target| (target.name.clone(), target.start)).collect()).await?;
     let (forwarders, forwards) = ForwardTask::open(config.forward.clone(), &data, &delivery, &wall)?;
     let (receive, receiver) = ReceiveTask::new(data.clone(), wall.clone());
+    let about = Arc::new(Runtime {
+        started: wall(),
+        config: config.shown.clone(),
+        retention: format!("{} or {}", config.retention.max_age, config.retention.max_bytes),
+        ..Runtime::default()
+    });
+    let (fired_in, fired) = mpsc::channel(FIRED_MAX);
+    let (signed_in, signed) = watch::channel(None);
+    let view = RulesView::default();
+    let rules = RulesTask {
+        config: config.rules.clone(),
+        external_url: config.http.public_url.clone(),
+        store: data.clone(),
+        delivery: delivery.clone(),
+        wall: wall.clone(),
+        about: about.clone(),
+        view: view.clone(),
+        signed: signed_in,
+        fired: fired_in,
+    };
+    let external_url = config.http.public_url.clone();
+    let (alerting, alerts) =
+        AlertsTask::new(config.alerting.clone(), external_url, data.clone(), signed, wall.clone(), NotYet, fired);
     let ingest = Ingest {
         store: data.clone(),
         downlink,
@@ -111,13 +140,10 @@ pub async fn run(config: Config, stop: CancellationToken, ready: impl FnOnce(Add
         targets,
         forwards,
         receiver,
+        alerts,
+        rules: view,
         is_https: config.http.public_url.starts_with("https://"),
-        runtime: Arc::new(Runtime {
-            started: wall(),
-            config: config.shown.clone(),
-            retention: format!("{} or {}", config.retention.max_age, config.retention.max_bytes),
-            ..Runtime::default()
-        }),
+        runtime: about,
         wall,
     };
 
@@ -135,6 +161,8 @@ pub async fn run(config: Config, stop: CancellationToken, ready: impl FnOnce(Add
     tasks.spawn(transport.run(stop.clone()));
     tasks.spawn(http::run(listener, tls, router, stop.clone()));
     tasks.spawn(receive.run(stop.clone()));
+    tasks.spawn(rules.run(stop.clone()));
+    tasks.spawn(alerting.run(stop.clone()));
     for sender in senders {
         tasks.spawn(sender.run(stop.clone()));
     }
@@ -170,6 +198,16 @@ pub async fn run(config: Config, stop: CancellationToken, ready: impl FnOnce(Add
     tracing::info!("fleet server stopped");
     anyhow::ensure!(!ended_first, "a part of the server ended by itself; the log above has the cause");
     Ok(())
+}
+
+/// Keeps notices until there is something that carries them.
+#[derive(Clone)]
+struct NotYet;
+
+impl Tell for NotYet {
+    async fn tell(&self, _: &Integration, _: &Data, _: Duration, _: Now) -> Outcome {
+        Outcome::retry("notices are not sent yet")
+    }
 }
 
 /// Where nodes come in.

@@ -1,7 +1,7 @@
 //! The HTTP API: what the CLI, the console and scripts speak to.
 //!
 //! JSON in and out, times as Unix milliseconds in fields named `*_ms`. Everything below `/api/v1` but enrolment, and
-//! everything below `/loki/api/v1`, wants the API token. An error is a status and `{"error":{"code","message"}}`: the code is stable, the message says what
+//! everything below `/loki/api/v1` and `/api/v2`, wants the API token. An error is a status and `{"error":{"code","message"}}`: the code is stable, the message says what
 //! to do next, and the cause goes to the log.
 //!
 //! Invariants:
@@ -9,6 +9,7 @@
 //! - A request's body is bounded, and so is every answer but the live view, which goes while somebody reads it.
 
 mod access;
+mod alerts;
 mod documents;
 mod edge;
 mod enrol;
@@ -24,12 +25,14 @@ pub mod view;
 mod write;
 
 pub use access::Access;
+pub(crate) use alerts::history_of;
 pub use error::ApiError;
 pub(crate) use logs::{newest, query_of};
 pub use nodes::{node_detail, node_views};
 pub use operations::Requests;
 pub use tail::Tails;
 
+use crate::alerts::Alerts;
 use crate::clock::WallClock;
 use crate::control::Control;
 use crate::delivery::Delivery;
@@ -39,11 +42,12 @@ use crate::forward::Forwards;
 use crate::ingest::{Asks, Counters, Liveness};
 use crate::mqtt::{Admission, Stats};
 use crate::remote::{Receiver, Targets};
+use crate::rules::RulesView;
 use crate::store::Store;
 use crate::trust::Trust;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::routing::{delete, get, post};
+use axum::routing::{any, delete, get, post};
 use skerry_promapi::Runtime;
 use std::sync::Arc;
 
@@ -87,6 +91,10 @@ pub struct Fleet {
     pub targets: Targets,
     /// Where log records are sent on to.
     pub forwards: Forwards,
+    /// Routing of alerts.
+    pub alerts: Alerts,
+    /// Rules and their alerts.
+    pub rules: RulesView,
     /// Takes samples of others in.
     pub receiver: Receiver,
     /// Whether browsers reach the console over TLS.
@@ -108,6 +116,7 @@ pub fn router(fleet: Fleet) -> Router {
         .route("/nodes/{node}/losses", get(nodes::losses))
         .route("/nodes/{node}/logs", get(logs::read))
         .merge(prometheus::router())
+        .route("/alert-history", get(alerts::history))
         .route("/remote-write", get(operations::remote_write))
         .route("/forward", get(operations::forward))
         .route("/write", post(write::write).layer(DefaultBodyLimit::max(WRITE_BYTES_MAX)))
@@ -121,8 +130,12 @@ pub fn router(fleet: Fleet) -> Router {
         .route("/tokens/{id}", delete(tokens::remove))
         .route_layer(axum::middleware::from_fn_with_state(fleet.clone(), access::bearer));
     let logs = loki::router().route_layer(axum::middleware::from_fn_with_state(fleet.clone(), access::bearer));
+    let alertmanager = Router::new()
+        .route("/{*path}", any(alerts::v2))
+        .route_layer(axum::middleware::from_fn_with_state(fleet.clone(), access::bearer));
     Router::new()
         .nest("/api/v1", guarded)
+        .nest("/api/v2", alertmanager)
         .nest("/loki/api/v1", logs)
         .route("/ready", get(async || "ready\n"))
         .route("/api/v1/enrol", post(enrol::enrol))

@@ -50,6 +50,8 @@ pub(super) async fn metrics(State(fleet): State<Fleet>) -> Response {
     text.push_str(&fleet.targets.exposition((fleet.wall)()));
     text.push_str(&fleet.forwards.exposition((fleet.wall)()));
     text.push_str(&fleet.receiver.exposition());
+    text.push_str(&fleet.rules.exposition());
+    text.push_str(&fleet.alerts.exposition().await);
     let _ = writeln!(text, "# HELP skerry_fleet_nodes_connected Nodes with a connection.");
     let _ = writeln!(text, "# TYPE skerry_fleet_nodes_connected gauge");
     let _ = writeln!(text, "skerry_fleet_nodes_connected {}", fleet.liveness.connected());

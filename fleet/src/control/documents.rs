@@ -5,6 +5,7 @@ use super::{Control, ControlError, nodes};
 use rusqlite::{Connection, Row};
 use skerry_model::{NodeId, StreamName, UnixMillis};
 use skerry_seal::{Accepted, Assignment, ConfigDoc, Refusal, Revision, TrustStore, read_assignment, read_config};
+use std::collections::HashMap;
 
 /// Revisions of a config stream that are kept; the oldest go.
 const REVISIONS_KEPT: i64 = 100;
@@ -162,6 +163,27 @@ impl Control {
             let mut query = file.prepare_cached("SELECT DISTINCT stream FROM config ORDER BY stream")?;
             let rows = query.query_map([], |row| row.get::<_, String>(0))?;
             rows.map(|name| name?.parse().map_err(|_| ControlError::Damaged { what: "stream name" })).collect()
+        })
+        .await
+    }
+
+    /// Revisions of every config stream with the time at which they came in, without their content.
+    ///
+    /// # Errors
+    /// [`ControlError`].
+    pub async fn revisions(&self) -> Result<HashMap<StreamName, Vec<(Revision, UnixMillis)>>, ControlError> {
+        self.transact(|file| {
+            let mut query = file.prepare_cached("SELECT stream, epoch, version, received FROM config")?;
+            let mut rows = query.query([])?;
+            let mut all: HashMap<StreamName, Vec<(Revision, UnixMillis)>> = HashMap::new();
+            while let Some(row) = rows.next()? {
+                let stream: String = row.get(0)?;
+                let stream = stream.parse().map_err(|_| ControlError::Damaged { what: "stream name" })?;
+                let number = |at: usize| row.get::<_, i64>(at).map(|n| u64::try_from(n).unwrap_or(0));
+                let revision = Revision::new(number(1)?, number(2)?);
+                all.entry(stream).or_default().push((revision, UnixMillis(row.get(3)?)));
+            }
+            Ok(all)
         })
         .await
     }

@@ -32,6 +32,8 @@ pub struct NodeLive {
     pub hello: Option<Arc<Hello>>,
     /// Its last report.
     pub status: Option<Arc<StatusReport>>,
+    /// By how much its clock was ahead of the fleet's when it told its time last, since this server runs.
+    pub offset_ms: Option<i64>,
     /// What keeps the fleet from taking its data, for people.
     pub fault: Option<String>,
     /// It said goodbye, or its last will did, and was not heard since.
@@ -149,6 +151,7 @@ impl Liveness {
         self.change(node, |live| {
             live.left = false;
             live.last_seen = Some(now);
+            live.offset_ms = Some(hello.at.0.saturating_sub(now.0));
             live.hello = Some(Arc::new(hello));
             live.fault = fault;
         });
@@ -158,6 +161,7 @@ impl Liveness {
         self.change(node, |live| {
             live.left = false;
             live.last_seen = Some(now);
+            live.offset_ms = Some(report.at.0.saturating_sub(now.0));
             live.status = Some(Arc::new(report));
         });
     }

@@ -2,8 +2,9 @@
 
 use super::error::ReadError;
 use super::events::name;
+use super::ledger::labels_of;
 use rusqlite::{Connection, params};
-use skerry_model::NodeId;
+use skerry_model::{Labels, NodeId, SeriesId};
 
 /// A block that came in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,4 +57,22 @@ pub(super) fn after(connection: &Connection, after: i64, bytes_max: usize) -> Re
         }
     }
     Ok(arrived)
+}
+
+/// Series of a stream with ids above `after`, by rising id, with the labels that the node gave them.
+pub(super) fn series(
+    connection: &Connection,
+    stream: i64,
+    after: Option<SeriesId>,
+) -> Result<Vec<(SeriesId, Labels)>, ReadError> {
+    let mut query = connection.prepare_cached(
+        "SELECT r.sid, t.labels FROM series r JOIN labelset l ON l.id = r.labelset JOIN label_text t ON t.id = l.text
+         WHERE r.stream = ? AND r.sid > ? ORDER BY r.sid",
+    )?;
+    let mut rows = query.query(params![stream, after.map_or(-1, |id| i64::from(id.0))])?;
+    let mut series = Vec::new();
+    while let Some(row) = rows.next()? {
+        series.push((SeriesId(row.get(0)?), labels_of(row.get_ref(1)?.as_str().unwrap_or_default())?));
+    }
+    Ok(series)
 }

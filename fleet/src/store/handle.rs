@@ -303,6 +303,18 @@ impl Store {
         self.read(move |connection| arrived::after(connection, after, bytes_max)).await
     }
 
+    /// Series of a stream with ids above `after`, by rising id, with the labels that the node gave them.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn stream_series(
+        &self,
+        stream: i64,
+        after: Option<SeriesId>,
+    ) -> Result<Vec<(SeriesId, Labels)>, ReadError> {
+        self.read(move |connection| arrived::series(connection, stream, after)).await
+    }
+
     /// Changes with every commit that brought something of a node.
     #[must_use]
     pub fn arrivals(&self) -> watch::Receiver<u64> {
