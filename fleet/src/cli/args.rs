@@ -96,6 +96,11 @@ pub(super) enum Command {
     /// Check and test rule files as promtool does; without a server.
     #[command(subcommand)]
     Rules(RulesCommand),
+    /// List alerts that fire, or with --history those that did.
+    Alerts(AlertsArgs),
+    /// Hold alerts back for a while.
+    #[command(subcommand)]
+    Silence(SilenceCommand),
     /// Evaluate PromQL over the fleet, such as 'avg by (node) (rate(node_cpu_seconds_total{mode!="idle"}[5m]))'.
     Query(QueryArgs),
 }
@@ -275,6 +280,67 @@ pub(super) struct RulesTestArgs {
     /// Pass over keys of rule files that nobody knows.
     #[arg(long)]
     pub(super) ignore_unknown_fields: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct AlertsArgs {
+    /// Episodes that began and ended, too, newest first.
+    #[arg(long)]
+    pub(super) history: bool,
+    /// Of this node.
+    #[arg(long)]
+    pub(super) node: Option<NodeId>,
+    /// With these labels, such as severity=page or 'site=~"lab.*"'; repeat it for several.
+    #[arg(short = 'l', long = "label", value_name = "MATCHER")]
+    pub(super) matchers: Vec<String>,
+    /// With --history, only what fired within this last span of time.
+    #[arg(long, requires = "history")]
+    pub(super) since: Option<Span>,
+    /// With --history, most rows.
+    #[arg(long, default_value_t = 100)]
+    pub(super) limit: u32,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum SilenceCommand {
+    /// Make a silence and print its id.
+    Add(SilenceAddArgs),
+    /// List silences.
+    List {
+        /// With these conditions, such as alertname=NodeGone.
+        matchers: Vec<String>,
+        /// Those that have ended, too.
+        #[arg(long)]
+        expired: bool,
+    },
+    /// End silences.
+    Expire {
+        /// Their ids.
+        #[arg(required = true)]
+        ids: Vec<String>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct SilenceAddArgs {
+    /// Conditions that an alert has to meet, all of them, such as NodeGone 'site=~"lab.*"'.
+    #[arg(required = true)]
+    pub(super) matchers: Vec<String>,
+    /// How long it lasts.
+    #[arg(short, long, default_value = "1h", conflicts_with = "end")]
+    pub(super) duration: Span,
+    /// From this time on, RFC 3339 [default: now].
+    #[arg(long)]
+    pub(super) start: Option<String>,
+    /// Until this time, instead of --duration.
+    #[arg(long)]
+    pub(super) end: Option<String>,
+    /// Why.
+    #[arg(short, long)]
+    pub(super) comment: String,
+    /// Who makes it [default: $USER].
+    #[arg(short, long)]
+    pub(super) author: Option<String>,
 }
 
 #[derive(Debug, Args)]

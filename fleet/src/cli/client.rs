@@ -129,8 +129,22 @@ impl Client {
         self.checked(self.send_post(path, kind, body)?).map(drop)
     }
 
+    /// As [`Self::post`], at a path from the root.
+    pub(super) fn post_at<T: DeserializeOwned>(&self, path: &str, kind: &str, body: &[u8]) -> anyhow::Result<T> {
+        self.read(self.send_post_at(&format!("{}{path}", self.url), kind, body)?)
+    }
+
     pub(super) fn delete(&self, path: &str) -> anyhow::Result<()> {
-        let request = self.agent.delete(self.address(path)).header("Authorization", self.authorization.as_str());
+        self.send_delete(&self.address(path))
+    }
+
+    /// As [`Self::delete`], at a path from the root.
+    pub(super) fn delete_at(&self, path: &str) -> anyhow::Result<()> {
+        self.send_delete(&format!("{}{path}", self.url))
+    }
+
+    fn send_delete(&self, address: &str) -> anyhow::Result<()> {
+        let request = self.agent.delete(address).header("Authorization", self.authorization.as_str());
         self.checked(request.call().with_context(|| self.unreached())?).map(drop)
     }
 
@@ -177,7 +191,11 @@ impl Client {
     }
 
     fn send_post(&self, path: &str, kind: &str, body: &[u8]) -> anyhow::Result<Response<Body>> {
-        let request = self.agent.post(self.address(path)).header("Authorization", self.authorization.as_str());
+        self.send_post_at(&self.address(path), kind, body)
+    }
+
+    fn send_post_at(&self, address: &str, kind: &str, body: &[u8]) -> anyhow::Result<Response<Body>> {
+        let request = self.agent.post(address).header("Authorization", self.authorization.as_str());
         request.header("Content-Type", kind).send(body).with_context(|| self.unreached())
     }
 
@@ -194,6 +212,11 @@ impl Client {
                 Err(Refused { status, code, message }.into())
             }
             Ok(ErrorBody::Prometheus { code, message }) => Err(Refused { status, code, message }.into()),
+            // As Alertmanager's API says it: a text alone.
+            Err(_) if serde_json::from_slice::<String>(&body).is_ok() => {
+                let message = serde_json::from_slice::<String>(&body).unwrap_or_default();
+                Err(Refused { status, code: status.to_string(), message }.into())
+            }
             // As Loki's API says it.
             Err(_) if is_text => {
                 let message = String::from_utf8_lossy(&body).trim_end().to_owned();

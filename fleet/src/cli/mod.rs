@@ -7,6 +7,7 @@
 //! - Nothing is signed before its subject was shown and, unless `--yes` says so, confirmed.
 //! - A secret goes to a file with mode 0600, or to standard output where it is what was asked for; never to a log.
 
+mod alerts;
 mod args;
 mod assign;
 mod client;
@@ -62,6 +63,8 @@ pub fn run(cli: Cli, now: UnixMillis) -> anyhow::Result<ExitCode> {
         Command::Logs(args) => logs::logs(&open()?, &args, format),
         Command::Events { node, limit } => show::events(&open()?, &node, limit, format),
         Command::Losses { node, limit } => show::losses(&open()?, &node, limit, format),
+        Command::Alerts(args) => alerts::alerts(&open()?, &args, format),
+        Command::Silence(command) => alerts::silence(&open()?, &command, format),
         Command::Query(args) => show::query(&open()?, &args, format),
         Command::Rules(command) => return rules::command(&command),
     };

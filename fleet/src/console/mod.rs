@@ -8,11 +8,13 @@
 //! - The content security policy forbids scripts, frames and foreign sources altogether.
 //! - No page changes anything, so there is nothing that another site could make a browser do.
 
+mod alerts;
 mod pages;
 #[cfg(test)]
 mod tests;
 
 use crate::api::{Access, ApiError, Fleet, newest, node_detail, node_views, query_of};
+use alerts::AlertsPage;
 use askama::Template;
 use axum::Router;
 use axum::extract::{Form, Path, Query, Request, State};
@@ -51,6 +53,7 @@ pub fn router(fleet: Fleet) -> Router {
         .route("/", get(nodes))
         .route("/nodes/{node}", get(node))
         .route("/nodes/{node}/logs", get(logs))
+        .route("/alerts", get(alerts_page))
         .route("/login", get(login).post(login_form))
         .route("/style.css", get(style))
         .layer(from_fn(guarded))
@@ -99,6 +102,16 @@ async fn nodes(State(fleet): State<Fleet>, headers: HeaderMap) -> Response {
     }
     match node_views(&fleet).await {
         Ok(nodes) => page(StatusCode::OK, &NodesPage::new(nodes, (fleet.wall)())),
+        Err(error) => failed(&error),
+    }
+}
+
+async fn alerts_page(State(fleet): State<Fleet>, headers: HeaderMap) -> Response {
+    if !fleet.access.admits_cookie(&headers) {
+        return Redirect::to("/login").into_response();
+    }
+    match AlertsPage::load(&fleet).await {
+        Ok(found) => page(StatusCode::OK, &found),
         Err(error) => failed(&error),
     }
 }
