@@ -86,7 +86,7 @@ pub fn check(file: &File, folder: &Path, fault: &mut impl FnMut(&str, &str)) -> 
             return None;
         }
     };
-    let templates = match Templates::new(&texts) {
+    let templates = match Templates::new(&texts, zone) {
         Ok(templates) => Arc::new(templates),
         Err(faults) => {
             told(&faults);

@@ -288,6 +288,7 @@ impl Running {
             let what = match error.stage {
                 Stage::Evaluation => "evaluation",
                 Stage::Template => "template",
+                Stage::Restore => "restore",
             };
             let (file, group, rule) = (&*error.file, &*error.group, &*error.rule);
             tracing::warn!(file, group, rule, what, error = &*error.text, "a rule failed");
