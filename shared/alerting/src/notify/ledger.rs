@@ -72,7 +72,7 @@ impl Ledger {
             return true;
         }
         self.holders.remove(&holder);
-        !self.holders.range((path.clone(), String::new())..).next().is_some_and(|(held, _)| *held == path)
+        self.holders.range((path.clone(), String::new())..).next().is_none_or(|(held, _)| *held != path)
     }
 }
 
