@@ -15,6 +15,7 @@ pub mod host;
 pub mod http;
 pub mod identity;
 pub mod logs;
+pub mod notify;
 pub mod onalert;
 pub mod own;
 pub mod patterns;

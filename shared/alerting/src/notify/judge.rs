@@ -46,6 +46,24 @@ pub fn judge_http(kind: &str, status: u16, retry_after: Option<&str>, body: &[u8
     }
 }
 
+/// A text with its addresses cut behind the host: what follows is often the secret itself.
+#[must_use]
+pub fn without_paths(text: &str) -> String {
+    let (mut out, mut rest) = (String::with_capacity(text.len()), text);
+    while let Some(at) = rest.find("://") {
+        let behind = at + "://".len();
+        let ends = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '"' | '\'' | '<' | '>');
+        let url = rest[behind..].find(ends).map_or(rest.len(), |length| behind + length);
+        let authority = rest[behind..url].find(['/', '?', '#']).map_or(url, |length| behind + length);
+        // A user and password may stand before the host.
+        let host = rest[behind..authority].rfind('@').map_or(behind, |length| behind + length + 1);
+        out.push_str(&rest[..behind]);
+        out.push_str(&rest[host..authority]);
+        rest = &rest[url..];
+    }
+    out + rest
+}
+
 /// Slack answers 200 also where it took nothing: webhooks by a text other than `ok`, the API by `"ok": false`.
 fn slack(answer: Option<Value>, words: &str) -> Outcome {
     match answer {
@@ -164,6 +182,18 @@ mod tests {
         ];
         for (kind, status, after, body, expected) in cases {
             assert_eq!(&judged(kind, *status, *after, body), expected, "{kind} {status} {after:?} {body}");
+        }
+    }
+
+    #[test]
+    fn addresses_lose_what_may_be_secret() {
+        for (text, expected) in [
+            ("http://h:1/bot:S/x did not answer", "http://h:1 did not answer"),
+            ("\"https://u:S@h?S\" is no address: https://i", "\"https://h\" is no address: https://i"),
+            ("plain a://", "plain a://"),
+            ("://", "://"),
+        ] {
+            assert_eq!(without_paths(text), expected);
         }
     }
 

@@ -32,7 +32,7 @@ pub use data::{AlertView, Data};
 pub use delivery::{
     DatagramTo, Delivery, Dialogue, ExecDelivery, FileDelivery, HttpDelivery, Outcome, Step, Talk, Wire,
 };
-pub use judge::{ANSWER_BYTES_MAX, judge_http};
+pub use judge::{ANSWER_BYTES_MAX, judge_http, without_paths};
 pub use ledger::{Change, Counts, Ledger};
 pub use render::{Files, RenderError, render};
 pub use templates::{Templates, Zones};

@@ -10,6 +10,7 @@ type Called = Result<Value, String>;
 
 /// Those that differ from rules' functions of the same name, or are not there.
 pub(super) const FUNCTIONS: &[Function] = &[
+    Function { name: "title", params: &["string"], call: |args, _| Ok(title(text(args, 0)).into()) },
     Function { name: "trimSpace", params: &["string"], call: |args, _| Ok(text(args, 0).trim().into()) },
     Function { name: "join", params: &["string", "any"], call: join },
     Function { name: "safeUrl", params: &["string"], call: |args, _| Ok(Value::Html(text(args, 0).into())) },
@@ -26,6 +27,22 @@ pub(super) const FUNCTIONS: &[Function] = &[
 
 fn text(args: &[Value], at: usize) -> &str {
     args.get(at).and_then(Value::as_text).unwrap_or_default()
+}
+
+/// Each word with a capital at its begin and small letters behind it, unlike in rules.
+fn title(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut begins = true;
+    for c in text.chars() {
+        if begins {
+            out.extend(c.to_uppercase())
+        } else {
+            out.extend(c.to_lowercase())
+        }
+        // An apostrophe stands within words.
+        begins = !(c.is_alphanumeric() || matches!(c, '\'' | '’' | '_'));
+    }
+    out
 }
 
 /// The items of a list, or of what is one underneath.

@@ -37,12 +37,12 @@ impl Object for Kv {
     }
 
     fn field(&self, name: &str) -> Option<Value> {
-        Some(match name {
-            "SortedPairs" => self.pairs(),
-            "Names" => self.0.iter().map(|(name, _)| Value::Text(name.clone())).collect::<Vec<_>>().into(),
-            "Values" => self.0.iter().map(|(_, value)| value.clone()).collect::<Vec<_>>().into(),
-            _ => return None,
-        })
+        match name {
+            "SortedPairs" => Some(Value::Object(Arc::new(self.pairs()))),
+            // In the same order.
+            "Names" | "Values" => self.pairs().field(name),
+            _ => None,
+        }
     }
 
     fn call(&self, name: &str, args: &[Value]) -> Option<Result<Value, String>> {
@@ -58,18 +58,18 @@ impl Object for Kv {
     }
 
     fn text(&self) -> Option<String> {
-        Some(self.pairs().text())
+        self.pairs().text()
     }
 }
 
 impl Kv {
     /// Those of the label `alertname` first, then by name.
-    fn pairs(&self) -> Value {
+    fn pairs(&self) -> Pairs {
         let mut pairs: Vec<(Arc<str>, Value)> = self.0.iter().cloned().collect();
         if let Some(at) = pairs.iter().position(|(name, _)| &**name == "alertname") {
             pairs[..=at].rotate_right(1);
         }
-        Value::Object(Arc::new(Pairs(pairs)))
+        Pairs(pairs)
     }
 }
 
