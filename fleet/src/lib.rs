@@ -26,6 +26,7 @@ pub mod ingest;
 pub mod intake;
 pub mod mqtt;
 pub mod node_labels;
+pub mod notify;
 pub mod outgoing;
 pub mod pki;
 pub mod remote;
