@@ -10,11 +10,18 @@ use crate::api::view::{ConfigList, ConfigRevision, ConfigRevisions};
 use crate::clock::utc;
 use anyhow::{Context, bail};
 use serde::Deserialize;
+use skerry_alerting::documents::{self, Kind};
+use skerry_alerting::manager::Config;
+use skerry_alerting::rules::RuleFile;
 use skerry_model::{StreamName, UnixMillis};
 use skerry_seal::{AgentVersion, ConfigDoc, Revision, Role};
-use skerry_yaml::Fault;
+use skerry_yaml::{Fault, Faults};
 use std::collections::BTreeMap;
 use std::path::Path;
+
+/// A time zone file that says UTC.
+const UTC: &[u8] =
+    b"TZif\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\0\0\0\x04\0\0\0\0\0\0UTC\0";
 
 /// The parts of a NodeConfig that are checked here. What stands in `spec` is the agent's to judge, which it does
 /// before it adopts anything: `skerry-agent check-config FILE` says the same beforehand.
@@ -73,10 +80,12 @@ pub(super) fn apply(session: &Session, args: &ApplyArgs) -> anyhow::Result<()> {
     report(&send(session, PATH_CONFIGS, &envelope)?)
 }
 
-/// Checks the frame of a document, and returns the stream that it names.
+/// Checks the frames of a file's documents and what of them this tool knows (rules, routes), and returns the stream that
+/// it is for.
 fn stream_of(file: &Path, text: &str) -> anyhow::Result<StreamName> {
     let name = file.display().to_string();
-    let document = skerry_yaml::read::<Document>(text).map_err(|fault| anyhow::anyhow!(fault.in_file(&name)))?;
+    let (first, further) = documents::read(&name, text)?;
+    let document = skerry_yaml::read::<Document>(&first).map_err(|fault| anyhow::anyhow!(fault.in_file(&name)))?;
     let fault = |key: &str, problem: String| {
         let line = document.places.line(key);
         anyhow::anyhow!(Fault { line, key: key.to_owned(), problem }.in_file(&name))
@@ -88,10 +97,48 @@ fn stream_of(file: &Path, text: &str) -> anyhow::Result<StreamName> {
     if kind != "NodeConfig" {
         return Err(fault("kind", format!("{kind:?} is unknown: NodeConfig is expected")));
     }
-    if spec.is_empty() {
+    if spec.is_empty() && further.is_empty() {
         return Err(fault("spec", "is empty: at least one section is expected".into()));
     }
+    let mut faults = Vec::new();
+    if let Some(text) = skerry_yaml::part(&first, "spec.rules.groups", true) {
+        faults.extend(below("spec.rules", rule_faults(&name, &text)));
+    }
+    if let Some(text) = skerry_yaml::part(&first, "spec.alerting.config", false) {
+        faults.extend(below("spec.alerting.config", route_faults(&name, &text)));
+    }
+    for document in &further {
+        let found = match document.kind {
+            Kind::RuleGroup => rule_faults(&name, &document.spec),
+            Kind::AlertRouting => route_faults(&name, &document.spec),
+            // The node takes it as Alertmanager's API would.
+            Kind::Silence => Vec::new(),
+        };
+        faults.extend(below("spec", found));
+    }
+    if !faults.is_empty() {
+        return Err(Faults { file: name, faults }.into());
+    }
     metadata.name.parse().map_err(|error: skerry_model::InvalidStreamName| fault("metadata.name", error.to_string()))
+}
+
+fn rule_faults(name: &str, text: &str) -> Vec<Fault> {
+    RuleFile::parse(name, text).err().map(|faults| faults.faults).unwrap_or_default()
+}
+
+fn route_faults(name: &str, text: &str) -> Vec<Fault> {
+    // The node knows whether it has the time zones that it is told.
+    let zones = |_: &str| Some(UTC.to_vec());
+    Config::parse(name, text, &zones).err().map(|faults| faults.faults).unwrap_or_default()
+}
+
+/// Faults of a part that stands below a key.
+fn below(key: &str, faults: Vec<Fault>) -> Vec<Fault> {
+    let put = |fault: Fault| {
+        let inner = if fault.key.is_empty() { key.to_owned() } else { format!("{key}.{}", fault.key) };
+        Fault { key: inner, ..fault }
+    };
+    faults.into_iter().map(put).collect()
 }
 
 pub(super) fn list(session: &Session, format: Format) -> anyhow::Result<()> {
@@ -149,9 +196,42 @@ mod tests {
             ("group/edge", "edge", "edge.yaml:4: metadata.name: "),
             ("metadata", "meta", "edge.yaml:3: "),
             ("{}", "[", "edge.yaml:"),
+            ("  collect: {}", "  {}", "edge.yaml:5: spec: "),
         ] {
             let error = read(&good.replace(from, to)).unwrap_err().to_string();
             assert!(error.starts_with(told), "{error}");
+        }
+    }
+
+    #[test]
+    fn rules_and_routes_are_checked_in_the_section_and_behind_it() {
+        let frame = |kind: &str, spec: &str| {
+            format!("---\napiVersion: skerry.io/v1\nkind: {kind}\nmetadata: {{name: a}}\nspec:\n{spec}")
+        };
+        let rules = "  groups:\n  - name: g\n    rules:\n    - {alert: A, expr: up == 0}\n";
+        let routes = "  route: {receiver: r}\n  receivers: [{name: r}]\n  time_intervals:\n  - name: n\n    time_intervals: [{location: Europe/Berlin}]\n";
+        let silence = "  {matchers: [{name: a, value: b}], comment: c}\n";
+        let first = "apiVersion: skerry.io/v1\nkind: NodeConfig\nmetadata: {name: group/edge}\nspec: {}\n";
+        let good =
+            [first.to_owned(), frame("RuleGroup", rules), frame("AlertRouting", routes), frame("Silence", silence)];
+        let good = good.concat();
+        let read = |text: &str| stream_of(Path::new("edge.yaml"), text);
+        assert_eq!(read(&good).unwrap().as_str(), "group/edge");
+        for (from, to, told) in [
+            ("up == 0", "up = 0", "edge.yaml:13: spec.groups[0]"),
+            ("receiver: r}", "receiver: s}", "edge.yaml:"),
+            ("kind: Silence", "kind: Silences", "edge.yaml:"),
+            (
+                "spec: {}",
+                "spec: {rules: {groups: [{name: g, rules: [{alert: A, expr: '('}]}]}}",
+                "edge.yaml:4: spec.rules.groups[0]",
+            ),
+            ("spec: {}", "spec: {alerting: {config: {receivers: []}}}", "edge.yaml:"),
+        ] {
+            let text = good.replace(from, to);
+            assert_ne!(text, good);
+            let error = read(&text).unwrap_err().to_string();
+            assert!(error.starts_with(told), "{to}: {error}");
         }
     }
 }
