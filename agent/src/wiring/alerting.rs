@@ -6,13 +6,14 @@ use crate::board::Board;
 use crate::clock::Clock;
 use crate::config::{Effective, Local};
 use crate::data::{AlertsRequest, Raised};
+use crate::http::SystemRoots;
+use crate::notify::Shell;
 use crate::query::Queries;
 use crate::rules::{self, Memory, Rules, RulesTask};
 use crate::store::Store;
 use crate::supervise::Tasks;
 use crate::vitals::Vitals;
 use skerry_alerting::Now;
-use skerry_alerting::notify::Outcome;
 use skerry_yaml::Faults;
 use std::sync::Arc;
 use std::time::Duration;
@@ -134,6 +135,14 @@ fn put_up(source: &str, all: &[Faults], board: &Board) {
     }
 }
 
-fn tell(_routing: Routing, _vitals: &Vitals) -> Tell {
-    Arc::new(|_, _, _| Box::pin(async { Outcome::failed("not in this build") }))
+/// Tells receivers by the shell, with the templates of the config.
+fn tell(routing: Routing, vitals: &Vitals) -> Tell {
+    let (shell, clock) = (Arc::new(Shell::new(&SystemRoots::default())), vitals.clock.clone());
+    Arc::new(move |integration, data, limit| {
+        let (shell, templates, clock) = (shell.clone(), routing.templates.clone(), clock.clone());
+        Box::pin(async move {
+            let now = Now { wall: clock.wall(), mono: clock.mono() };
+            shell.tell(&integration, &data, &templates, now, limit).await
+        })
+    })
 }
