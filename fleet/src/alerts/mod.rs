@@ -22,6 +22,8 @@ pub mod history;
 mod sources;
 mod state;
 mod task;
+#[cfg(test)]
+mod tests;
 pub mod v2;
 
 pub use config::Config;

@@ -116,7 +116,8 @@ impl Work {
         self.feed.set_signed(signed, &mut self.window, now);
     }
 
-    /// Hands the series of nodes to the window, and once a minute to the store. A series that is no more ends.
+    /// Hands the series of nodes to the window, and new ones at once, all once a minute to the store. A series that is
+    /// no more ends.
     fn show(
         &mut self,
         nodes: &Nodes,
@@ -136,8 +137,13 @@ impl Work {
             let mut known = before.remove(node).unwrap_or_default();
             let rows = rows(node, facts, roster, now, &mut known.labels);
             if known.rows.len() != rows.len() || known.rows.iter().zip(&rows).any(|(old, new)| old.0 != new.0) {
-                let gone = known.rows.into_iter().map(|(labels, _)| labels);
-                ended.extend(gone.filter(|labels| rows.iter().all(|(new, _)| new != labels)));
+                let lacks = |rows: &[(Labels, f64)], labels: &Labels| rows.iter().all(|(held, _)| held != labels);
+                let gone = known.rows.iter().map(|(labels, _)| labels).filter(|labels| lacks(&rows, labels));
+                ended.extend(gone.cloned());
+                if !is_stored {
+                    let fresh = rows.iter().filter(|(labels, _)| lacks(&known.rows, labels));
+                    samples.extend(fresh.map(|(labels, value)| (labels.clone(), at, *value)));
+                }
             }
             all.extend(rows.iter().cloned());
             known.rows = rows;
