@@ -49,6 +49,16 @@ fn an_alerts_labels_are_the_results_then_the_rules_then_its_name() {
 }
 
 #[test]
+fn alerts_over_alerts_have_their_own_name() {
+    let mut place = Place::new(&group(&["alert: a, expr: m", "alert: meta, expr: 'ALERTS{alertname=\"a\"}'"]));
+    let round = place.turn_with(&[("m{alertname=\"z\"}", 1.0)]);
+    assert_eq!(round.errors, []);
+    assert_eq!(alerts(&mut place), ["{alertname=\"a\"}", "{alertname=\"meta\",alertstate=\"firing\"}"]);
+    let series: Vec<&str> = round.samples.iter().map(|(labels, _)| labels.value("alertstate")).collect();
+    assert_eq!(series, ["firing", "", "firing", "firing"], "the last is a label of the alert itself");
+}
+
+#[test]
 fn a_recorded_series_has_the_results_labels_and_the_rules() {
     let text = "groups:
 - name: g

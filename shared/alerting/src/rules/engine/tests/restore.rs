@@ -33,6 +33,7 @@ fn prometheuss_table() {
         (9, 8, 5, 9),
         // It fired before: pending for two evaluations, then at once.
         (15, 20, 5, 2),
+        (15, 16, 5, 2),
         // 14 min were left of 30, the time down does not count: of the 14, one goes by to the evaluation after the restart
         // at which it is restored.
         (30, 17, 5, 1 + 14),
