@@ -2,9 +2,9 @@
 
 use super::alerts::Rows;
 use skerry_model::{Labels, Sample, UnixMillis, is_stale};
-use skerry_promql::{Matcher, Selected, Source, SourceError, TooMuch, matches_all};
+use skerry_promql::{Matcher, Selected, Source, SourceError, TooMuch};
 use std::collections::{HashMap, HashSet};
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 
 /// Samples of a round, by the metrics they belong to.
@@ -79,17 +79,16 @@ pub(super) struct Overlay<'a> {
     pub(super) written: &'a Written,
 }
 
-impl Source for Overlay<'_> {
-    fn select(
+impl Overlay<'_> {
+    fn lay_over(
         &self,
+        mut found: Vec<Selected>,
         matchers: &[Matcher],
-        from: UnixMillis,
-        to: UnixMillis,
+        span: RangeInclusive<UnixMillis>,
         samples_max: u64,
     ) -> Result<Vec<Selected>, SourceError> {
-        let mut found = self.source.select(matchers, from, to, samples_max)?;
         let rows: Vec<&(Labels, Sample)> =
-            self.written.matching(matchers).filter(|(_, sample)| sample.at >= from && sample.at <= to).collect();
+            self.written.matching(matchers).filter(|(_, sample)| span.contains(&sample.at)).collect();
         if rows.is_empty() {
             return Ok(found);
         }
@@ -105,8 +104,31 @@ impl Source for Overlay<'_> {
             }
         }
         found.sort_by(|a, b| a.labels.cmp(&b.labels));
-        debug_assert!(found.iter().all(|series| matches_all(matchers, &series.labels)));
         Ok(found)
+    }
+}
+
+impl Source for Overlay<'_> {
+    fn select(
+        &self,
+        matchers: &[Matcher],
+        from: UnixMillis,
+        to: UnixMillis,
+        samples_max: u64,
+    ) -> Result<Vec<Selected>, SourceError> {
+        let found = self.source.select(matchers, from, to, samples_max)?;
+        self.lay_over(found, matchers, from..=to, samples_max)
+    }
+
+    fn newest(
+        &self,
+        matchers: &[Matcher],
+        from: UnixMillis,
+        to: UnixMillis,
+        samples_max: u64,
+    ) -> Result<Vec<Selected>, SourceError> {
+        let found = self.source.newest(matchers, from, to, samples_max)?;
+        self.lay_over(found, matchers, from..=to, samples_max)
     }
 }
 
