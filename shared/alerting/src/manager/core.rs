@@ -132,7 +132,7 @@ impl Manager {
     /// Puts every alert into the groups that it belongs to now; `timers` of groups that were there before, by key.
     fn regroup(&mut self, timers: &BTreeMap<Arc<str>, (Mono, bool)>, now: Now) {
         let all: Vec<(Fingerprint, Labels, bool)> =
-            self.alerts.iter().map(|(id, stored)| (id, stored.alert.labels.clone(), stored.is_firing(now))).collect();
+            self.alerts.iter().map(|(id, stored)| (id, stored.labels(), stored.is_firing(now))).collect();
         for (id, labels, fires) in all {
             if let Some(stored) = self.alerts.get_mut(id) {
                 stored.groups.clear();
@@ -140,7 +140,7 @@ impl Manager {
             if fires {
                 self.inhibitor.fires(id, &labels);
             }
-            self.dispatch(id, timers, now);
+            self.dispatch(id, &labels, timers, now);
         }
     }
 
@@ -180,15 +180,15 @@ impl Manager {
             alert.generator_url = String::new();
             self.counts.shortened += 1;
         }
-        let id = alert.fingerprint();
+        let (id, labels) = (alert.fingerprint(), alert.labels.clone());
         let fired = self.alerts.is_firing(id, now);
         if self.alerts.hear(id, alert, self.config.resolve_timeout(), bounds.alerts, now) == Heard::Full {
             self.counts.dropped_alerts += 1;
             return Err(format!("{} alerts are known already: this one does not fit", bounds.alerts));
         }
         let Some(stored) = self.alerts.get(id) else { return Ok(()) };
-        let (labels, fires) = (stored.alert.labels.clone(), stored.is_firing(now));
-        if stored.saved != Some((stored.alert.starts_at, fires)) {
+        let fires = stored.is_firing(now);
+        if stored.saved != Some((stored.starts_at, fires)) {
             self.dirty.insert(format!("alert/{id}"));
         }
         if fires {
@@ -200,17 +200,17 @@ impl Manager {
             self.counts.received_resolved += 1;
             self.inhibitor.ends(id, &labels);
         }
-        self.dispatch(id, &BTreeMap::new(), now);
+        self.dispatch(id, &labels, &BTreeMap::new(), now);
         Ok(())
     }
 
     /// Puts an alert into the groups of the routes that it matches.
-    fn dispatch(&mut self, id: Fingerprint, timers: &BTreeMap<Arc<str>, (Mono, bool)>, now: Now) {
+    fn dispatch(&mut self, id: Fingerprint, alert: &Labels, timers: &BTreeMap<Arc<str>, (Mono, bool)>, now: Now) {
         let config = self.config.clone();
         let Some(stored) = self.alerts.get_mut(id) else { return };
-        for index in config.routes().matching(&stored.alert.labels) {
+        for index in config.routes().matching(alert) {
             let Some(route) = config.routes().route(index) else { continue };
-            let labels = route.group_by.of(&stored.alert.labels);
+            let labels = route.group_by.of(alert);
             let group = match self.groups.find(index, &labels) {
                 Some(group) => group,
                 None if self.groups.len() >= self.options.bounds.groups => {
@@ -231,13 +231,11 @@ impl Manager {
             let Some(member_of) = self.groups.get_mut(group) else { continue };
             member_of.alerts.insert(id);
             // One that waited long enough elsewhere does not wait here again.
-            let is_late = !member_of.has_flushed && stored.alert.starts_at + route.group_wait < now.wall;
+            let is_late = !member_of.has_flushed && stored.starts_at + route.group_wait < now.wall;
             if is_late && member_of.next > now.mono {
                 self.groups.arm(group, now.mono);
             }
-            if !stored.groups.contains(&group) {
-                stored.groups.push(group);
-            }
+            stored.groups.add(group);
         }
     }
 
@@ -291,7 +289,7 @@ impl Manager {
 
     pub(super) fn forget_alert(&mut self, id: Fingerprint) {
         if let Some(stored) = self.alerts.remove(id) {
-            self.inhibitor.ends(id, &stored.alert.labels);
+            self.inhibitor.ends(id, &stored.labels());
             self.dirty.insert(format!("alert/{id}"));
         }
     }
@@ -302,7 +300,7 @@ impl Manager {
             member_of.alerts.remove(&id);
         }
         if let Some(stored) = self.alerts.get_mut(id) {
-            stored.groups.retain(|other| *other != group);
+            stored.groups.remove(group);
             if stored.groups.is_empty() {
                 self.forget_alert(id);
             }
@@ -348,8 +346,8 @@ impl Manager {
     #[must_use]
     pub fn told(&self, alert: Fingerprint) -> Vec<String> {
         let mut told = BTreeSet::new();
-        for group in self.alerts.get(alert).iter().flat_map(|stored| &stored.groups) {
-            let Some(group) = self.groups.get(*group) else { continue };
+        for group in self.alerts.get(alert).iter().flat_map(|stored| stored.groups.iter()) {
+            let Some(group) = self.groups.get(group) else { continue };
             for (key, receiver) in self.log_keys(group) {
                 if self.log.get(&key).is_some_and(|entry| entry.firing.contains(&alert)) {
                     told.insert(receiver.to_string());
@@ -385,6 +383,11 @@ impl Manager {
     #[must_use]
     pub fn is_settled(&self, now: Now) -> bool {
         now.mono >= self.settle_until
+    }
+
+    /// Whether there is anything that may hold alerts back.
+    pub(super) fn may_hold(&self, now: Now) -> bool {
+        !self.inhibitor.is_empty() || self.silences.is_any_active(now.wall)
     }
 
     /// Alerts that hold back one with these labels, and ids of silences that do.

@@ -59,9 +59,13 @@ impl Manager {
         let counts = &self.counts;
         let count = |n: usize| n as u64;
         let (mut active, mut held) = (0, 0);
+        let may_hold = self.may_hold(now);
         for (_, stored) in self.alerts.iter().filter(|(_, stored)| stored.is_firing(now)) {
-            let (inhibiting, silencing) = self.held_by(&stored.alert.labels, now);
-            *if inhibiting.is_empty() && silencing.is_empty() { &mut active } else { &mut held } += 1;
+            let is_held = may_hold && {
+                let (inhibiting, silencing) = self.held_by(&stored.labels(), now);
+                !inhibiting.is_empty() || !silencing.is_empty()
+            };
+            *if is_held { &mut held } else { &mut active } += 1;
         }
         add("alertmanager_alerts", &[("state", "active")], active);
         add("alertmanager_alerts", &[("state", "suppressed")], held);

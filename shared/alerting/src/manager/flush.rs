@@ -86,11 +86,11 @@ impl Manager {
         if receiver.is_some() {
             let mut told;
             (told, held) = self.unheld(members, route, now);
-            told.sort_by(|(_, a), (_, b)| in_order(&a.alert.labels, &b.alert.labels));
+            told.sort_by_cached_key(|(_, stored)| InOrder(stored.labels()));
             for (alert, stored) in told {
                 let fires = stored.is_firing(now);
                 if fires { &mut flush.firing } else { &mut flush.resolved }.insert(alert);
-                flush.told.push((alert, (!fires).then(|| stored.alert.ends_at.min(now.wall))));
+                flush.told.push((alert, (!fires).then(|| stored.ends_at.min(now.wall))));
             }
         }
         let (told_any, key) = (!flush.told.is_empty(), group.key.clone());
@@ -120,15 +120,18 @@ impl Manager {
     ) -> (Vec<(Fingerprint, &'a Stored)>, BTreeMap<&'static str, u64>) {
         let mut held = BTreeMap::new();
         let muted = self.config.muted_by(route, now.wall).map(|muted| muted.reason);
+        let may_hold = self.may_hold(now);
         members.retain(|(id, stored)| {
-            let (inhibiting, silencing) = self.held_by(&stored.alert.labels, now);
+            let labels = if may_hold { stored.labels() } else { Labels::default() };
+            let (inhibiting, silencing) =
+                if may_hold { self.held_by(&labels, now) } else { (AlertSet::new(), Vec::new()) };
             let reason = if !inhibiting.is_empty() {
                 Some("inhibition")
             } else if muted.is_some() {
                 muted
             } else if !silencing.is_empty() {
                 Some("silence")
-            } else if self.suppressed.is_told(*id, &stored.alert, &route.receiver) {
+            } else if self.suppressed.is_told(*id, stored.starts_at, &route.receiver) {
                 Some("told_elsewhere")
             } else {
                 None
@@ -223,7 +226,7 @@ impl Manager {
         let told = told.iter().filter(|(_, ended)| send_resolved || ended.is_none());
         let alerts: Vec<Alert> = told
             .filter_map(|(alert, ended)| {
-                let mut alert = self.alerts.get(*alert)?.alert.clone();
+                let mut alert = self.alerts.get(*alert)?.alert();
                 alert.ends_at = ended.unwrap_or(UnixMillis(i64::MAX));
                 Some(alert)
             })
@@ -397,6 +400,22 @@ fn log_key(group: &str, receiver: &str, kinds: &[&str], at: usize) -> String {
     let kind = kinds.get(at).copied().unwrap_or_default();
     let place = kinds.iter().take(at).filter(|other| **other == kind).count();
     format!("{group}:{receiver}/{kind}/{place}")
+}
+
+/// Labels that compare by [`in_order`].
+#[derive(PartialEq, Eq)]
+struct InOrder(Labels);
+
+impl Ord for InOrder {
+    fn cmp(&self, other: &Self) -> Ordering {
+        in_order(&self.0, &other.0)
+    }
+}
+
+impl PartialOrd for InOrder {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
 }
 
 /// The order of alerts in a notice: by job, by instance, then fewer labels first, then by labels.

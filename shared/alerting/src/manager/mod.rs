@@ -25,6 +25,7 @@ pub mod interval;
 pub mod matcher;
 pub mod nflog;
 mod options;
+mod packed;
 mod random;
 pub mod route;
 mod saving;

@@ -24,8 +24,8 @@ impl Manager {
                 "alert" => {
                     let stored = manager.alerts.get_mut(id.parse().ok()?)?;
                     let fires = stored.is_firing(now);
-                    stored.saved = Some((stored.alert.starts_at, fires));
-                    Some(save_alert(&stored.alert, fires))
+                    stored.saved = Some((stored.starts_at, fires));
+                    Some(save_alert(&stored.alert(), fires))
                 }
                 _ => None,
             }

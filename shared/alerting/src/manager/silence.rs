@@ -249,6 +249,11 @@ impl Silences {
         ids
     }
 
+    /// Whether there is one that silences now.
+    pub(super) fn is_any_active(&self, now: UnixMillis) -> bool {
+        self.all.values().any(|silence| silence.state(now) == SilenceState::Active)
+    }
+
     /// Ids of the silences that silence alerts with these labels now.
     pub(super) fn silencing(&self, labels: &Labels, now: UnixMillis) -> Vec<&str> {
         let active = self.all.values().filter(|silence| silence.state(now) == SilenceState::Active);

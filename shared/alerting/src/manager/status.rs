@@ -48,7 +48,7 @@ impl Manager {
     #[must_use]
     pub fn alerts(&self, now: Now) -> Vec<AlertStatus> {
         let firing = self.alerts.iter().filter(|(_, stored)| stored.is_firing(now));
-        firing.map(|(id, stored)| self.status(id, &stored.alert, now)).collect()
+        firing.map(|(id, stored)| self.status(id, stored.alert(), now)).collect()
     }
 
     /// How many alerts fire.
@@ -74,7 +74,7 @@ impl Manager {
             let firing = group.alerts.iter().filter_map(|id| Some((*id, self.alerts.get(*id)?)));
             let firing = firing.filter(|(_, stored)| stored.is_firing(now));
             let mut alerts: Vec<AlertStatus> = firing
-                .map(|(id, stored)| AlertStatus { muted_by: muted.clone(), ..self.status(id, &stored.alert, now) })
+                .map(|(id, stored)| AlertStatus { muted_by: muted.clone(), ..self.status(id, stored.alert(), now) })
                 .collect();
             if alerts.is_empty() {
                 continue;
@@ -86,15 +86,15 @@ impl Manager {
         groups
     }
 
-    fn status(&self, id: Fingerprint, alert: &Alert, now: Now) -> AlertStatus {
+    fn status(&self, id: Fingerprint, alert: Alert, now: Now) -> AlertStatus {
         let (inhibiting, silencing) = self.held_by(&alert.labels, now);
         AlertStatus {
             fingerprint: id,
-            alert: alert.clone(),
             receivers: self.config.receivers_of(&alert.labels),
             inhibited_by: inhibiting.into_iter().collect(),
             silenced_by: silencing.into_iter().map(str::to_owned).collect(),
             muted_by: Vec::new(),
+            alert,
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::nflog::{mono_ms, ms};
 use crate::Now;
 use serde_json::{Map, Value, json};
-use skerry_model::{Alert, Fingerprint, UnixMillis};
+use skerry_model::{Fingerprint, UnixMillis};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -41,10 +41,10 @@ impl Suppressed {
         true
     }
 
-    /// Whether this receiver was told elsewhere of the alert as it is now.
-    pub(super) fn is_told(&self, id: Fingerprint, alert: &Alert, receiver: &str) -> bool {
+    /// Whether this receiver was told elsewhere of the episode that began at `starts_at`.
+    pub(super) fn is_told(&self, id: Fingerprint, starts_at: UnixMillis, receiver: &str) -> bool {
         self.0.get(&id).is_some_and(|told| {
-            alert.starts_at.0 <= told.starts_at.0.saturating_add(SLACK_MS)
+            starts_at.0 <= told.starts_at.0.saturating_add(SLACK_MS)
                 && told.receivers.iter().any(|name| name == receiver)
         })
     }

@@ -14,9 +14,7 @@ fn parse(text: &str) -> Result<Config, Faults> {
 
 /// A file of upstream's suite.
 fn conf(name: &str) -> String {
-    // Proxies are the deliveries' matter.
     vectors::text(&format!("alertmanager_conf/{name}"))
-        .replace("proxy_url: 'http://127.0.0.1:1025'", "follow_redirects: true")
 }
 
 fn whole(text: &str) -> Config {

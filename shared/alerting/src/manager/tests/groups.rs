@@ -141,7 +141,7 @@ fn what_is_said_of_an_alert_is_merged() {
             place.manager.receive(vec![alert], place.now);
         }
         let stored = place.manager.alerts.get(Fingerprint::of(&labels("alertname=x"))).unwrap();
-        let found = (stored.alert.starts_at, stored.alert.ends_at);
+        let found = (stored.starts_at, stored.ends_at);
         assert_eq!(found, (at(expected.0), at(expected.1)), "{first:?} {second:?}");
     }
 }
