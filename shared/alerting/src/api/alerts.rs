@@ -5,9 +5,14 @@ use super::{Response, time};
 use crate::Now;
 use crate::manager::matcher::Matcher;
 use crate::manager::{AlertStatus, Manager};
+use serde::Deserializer;
+use serde::de::{SeqAccess, Visitor};
 use serde_json::{Map, Value, json};
 use skerry_model::{Alert, Labels, UnixMillis};
 use std::sync::Arc;
+
+/// Most problems that one answer tells.
+const PROBLEMS_MAX: usize = 20;
 
 /// Which alerts are asked for.
 struct Wanted {
@@ -103,26 +108,58 @@ fn map(labels: &Labels) -> Map<String, Value> {
 }
 
 /// `POST /alerts`: takes what can be taken, and says what is wrong with the rest.
+///
+/// The body is read twice, alert by alert: once to refuse it whole where its shape is wrong, once to take it in. So it
+/// costs no more memory than one alert beside it.
 pub(super) fn add(manager: &mut Manager, body: &[u8], now: Now) -> Response {
-    let items: Vec<Value> = match serde_json::from_slice(body) {
-        Ok(items) => items,
-        Err(error) => {
-            return Response::fault(400, 400, &format!("parsing alerts body from \"\" failed, because {error}"));
+    let (mut at, mut fault) = (0, None);
+    let read = each(body, &mut |item| {
+        if let (None, Err(Fault::Shape(problem))) = (&fault, alert(&item, now.wall)) {
+            fault = Some(format!("{at}.{problem}"));
         }
-    };
-    let (mut alerts, mut problems) = (Vec::new(), Vec::new());
-    for (at, item) in items.iter().enumerate() {
-        match alert(item, now.wall) {
-            Ok(alert) => alerts.push(alert),
-            Err(Fault::Shape(problem)) => return Response::fault(422, 602, &format!("{at}.{problem}")),
-            Err(Fault::Content(problem)) => {
-                manager.note_invalid();
-                problems.push(problem);
-            }
-        }
+        at += 1;
+    });
+    if let Err(error) = read {
+        return Response::fault(400, 400, &format!("parsing alerts body from \"\" failed, because {error}"));
     }
-    problems.extend(manager.receive(alerts, now));
+    if let Some(problem) = fault {
+        return Response::fault(422, 602, &problem);
+    }
+    let mut problems = Vec::new();
+    // It was read before.
+    let _ = each(body, &mut |item| match alert(&item, now.wall) {
+        Ok(alert) => problems.extend(manager.receive(vec![alert], now)),
+        Err(Fault::Shape(problem) | Fault::Content(problem)) => {
+            manager.note_invalid();
+            problems.push(problem);
+        }
+    });
+    problems.truncate(PROBLEMS_MAX);
     if problems.is_empty() { Response::empty() } else { Response::text(400, &problems.join("; ")) }
+}
+
+/// Hands over the items of a JSON list one by one.
+fn each(body: &[u8], take: &mut dyn FnMut(Value)) -> Result<(), serde_json::Error> {
+    let mut reader = serde_json::Deserializer::from_slice(body);
+    reader.deserialize_seq(Items(take))?;
+    reader.end()
+}
+
+struct Items<'a>(&'a mut dyn FnMut(Value));
+
+impl<'de> Visitor<'de> for Items<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a list of alerts")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
+        while let Some(item) = items.next_element()? {
+            (self.0)(item);
+        }
+        Ok(())
+    }
 }
 
 enum Fault {

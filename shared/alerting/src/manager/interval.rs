@@ -56,7 +56,7 @@ impl TimeInterval {
     /// Everything that is wrong with it.
     pub fn parse(text: &str, zones: ReadZone<'_>) -> Result<Self, Faults> {
         let failed = |faults| Faults { file: String::new(), faults };
-        let document = skerry_yaml::read::<Value>(text).map_err(|fault| failed(vec![fault]))?;
+        let document = super::config::tree::read(text).map_err(|fault| failed(vec![fault]))?;
         let mut checks = Checks::new(&document.places);
         let interval = Self::read(&document.value, "", zones, &mut checks);
         let faults = checks.into_faults();
@@ -69,7 +69,7 @@ impl TimeInterval {
     /// Everything that is wrong with them.
     pub fn parse_list(text: &str, zones: ReadZone<'_>) -> Result<Vec<Self>, Faults> {
         let failed = |faults| Faults { file: String::new(), faults };
-        let document = skerry_yaml::read::<Value>(text).map_err(|fault| failed(vec![fault]))?;
+        let document = super::config::tree::read(text).map_err(|fault| failed(vec![fault]))?;
         let mut checks = Checks::new(&document.places);
         let items = crate::notify::config::tree::items(&document.value, "", &mut checks);
         let list = items.into_iter().map(|(key, value)| Self::read(value, &key, zones, &mut checks)).collect();

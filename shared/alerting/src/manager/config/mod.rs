@@ -8,6 +8,7 @@
 mod conditions;
 mod original;
 mod routes;
+pub(super) mod tree;
 
 use super::inhibit::InhibitRule;
 use super::interval::{ReadZone, TimeInterval};
@@ -48,7 +49,7 @@ impl Config {
     /// Everything that is wrong, each with its line.
     pub fn parse(file: &str, text: &str, zones: ReadZone<'_>) -> Result<Self, Faults> {
         let failed = |faults: Vec<Fault>| Faults { file: file.to_owned(), faults };
-        let document = skerry_yaml::read::<Value>(text).map_err(|fault| failed(vec![fault]))?;
+        let document = tree::read(text).map_err(|fault| failed(vec![fault]))?;
         let mut checks = Checks::new(&document.places);
         let config = Self::read(&document.value, zones, &mut checks);
         match (config, checks.into_faults()) {
