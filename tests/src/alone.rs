@@ -46,6 +46,18 @@ impl Alone {
         Ok(())
     }
 
+    /// Where it listens.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.http)
+    }
+
+    /// Its process number, while it runs.
+    #[must_use]
+    pub fn id(&self) -> Option<u32> {
+        self.process.as_ref().map(Running::id)
+    }
+
     /// Ends it as power loss does.
     pub fn kill(&mut self) {
         if let Some(process) = self.process.take() {

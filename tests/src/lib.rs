@@ -8,6 +8,7 @@ pub mod peers;
 pub mod promqltest;
 pub mod proxy;
 pub mod records;
+pub mod routing;
 pub mod sim;
 pub mod site;
 pub mod torture;
