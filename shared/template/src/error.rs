@@ -27,7 +27,7 @@ impl std::error::Error for ParseError {}
 pub struct RunError {
     /// The whole of it: where, what was looked at, and what is wrong.
     pub text: String,
-    /// What is wrong, alone.
+    /// What is wrong, alone: of a function, in its own words.
     pub problem: String,
 }
 

@@ -1,7 +1,7 @@
 //! Evaluation of pipes: operands, fields, and calls with their arguments checked.
 
 use crate::methods;
-use crate::node::{Command, Kind, Operand, Pipe};
+use crate::node::{Callee, Command, Kind, Operand, Pipe};
 use crate::run::{Dot, Fault, Function, Run};
 use crate::value::Value;
 use std::sync::Arc;
@@ -31,20 +31,20 @@ impl<'a> Run<'a, '_> {
     fn command(&mut self, command: &'a Command, dot: &Dot, last: Option<Value>) -> Result<Value, Fault> {
         let Command { head, args, .. } = command;
         match &head.kind {
-            Kind::Function(function) => return self.call(command, head, *function, args, dot, last),
+            Kind::Function(callee) => return self.call(command, head, callee, args, dot, last),
             Kind::Field(names) => {
                 self.at = Some(head);
-                return self.fields(dot.clone(), names, args, dot, last);
+                return self.fields(dot, names, args, dot, last);
             }
             Kind::Variable(name, names) if !names.is_empty() => {
                 self.at = Some(head);
                 let held = self.variable(name)?;
-                return self.fields(held, names, args, dot, last);
+                return self.fields(&held, names, args, dot, last);
             }
             Kind::Chain(inner, names) => {
                 self.at = Some(head);
                 let held = self.operand(inner, dot)?;
-                return self.fields(Dot::Value(held), names, args, dot, last);
+                return self.fields(&Dot::Value(held), names, args, dot, last);
             }
             _ => {}
         }
@@ -66,12 +66,12 @@ impl<'a> Run<'a, '_> {
             Kind::Nil => Value::Nil,
             Kind::Constant(value, _) => value.clone(),
             Kind::TooLarge(raw) => return Err(Fault::Here(format!("{raw} overflows int"))),
-            Kind::Field(names) => self.fields(dot.clone(), names, &[], dot, None)?,
+            Kind::Field(names) => self.fields(dot, names, &[], dot, None)?,
             Kind::Variable(name, names) => {
                 let held = self.variable(name)?;
-                self.fields(held, names, &[], dot, None)?
+                self.fields(&held, names, &[], dot, None)?
             }
-            Kind::Function(function) => self.call(operand, operand, *function, &[], dot, None)?,
+            Kind::Function(callee) => self.call(operand, operand, callee, &[], dot, None)?,
             Kind::Group(pipe) => {
                 self.ctx.dive()?;
                 let value = self.pipe(pipe, dot)?;
@@ -80,7 +80,7 @@ impl<'a> Run<'a, '_> {
             }
             Kind::Chain(inner, names) => {
                 let held = self.operand(inner, dot)?;
-                self.fields(Dot::Value(held), names, &[], dot, None)?
+                self.fields(&Dot::Value(held), names, &[], dot, None)?
             }
         })
     }
@@ -93,14 +93,18 @@ impl<'a> Run<'a, '_> {
     }
 
     fn variable(&self, name: &str) -> Result<Dot, Fault> {
+        if name == "$" {
+            return Ok(self.data.clone());
+        }
         let held = self.variables.iter().rev().find(|(held, _)| **held == *name);
-        held.map(|(_, value)| value.clone()).ok_or_else(|| Fault::Here(format!("undefined variable: {name}")))
+        held.map(|(_, value)| Dot::Value(value.clone()))
+            .ok_or_else(|| Fault::Here(format!("undefined variable: {name}")))
     }
 
     /// Fields and methods one below the other; the last may be a method with arguments.
     fn fields(
         &mut self,
-        from: Dot,
+        from: &Dot,
         names: &'a [Arc<str>],
         args: &'a [Operand],
         dot: &Dot,
@@ -108,22 +112,15 @@ impl<'a> Run<'a, '_> {
     ) -> Result<Value, Fault> {
         let has_args = !args.is_empty() || last.is_some();
         let at = self.at;
-        let mut value = match (from, names) {
-            (Dot::Root, [first, rest @ ..]) if !(has_args && rest.is_empty()) => {
-                let mut value = self.ctx.root().field(first)?;
-                for name in &rest[..rest.len() - usize::from(has_args)] {
-                    value = methods::field(&value, name)?;
-                }
-                value
-            }
-            (from, _) => {
-                let mut value = self.whole(&from);
-                for name in &names[..names.len() - usize::from(has_args)] {
-                    value = methods::field(&value, name)?;
-                }
-                value
-            }
+        let plain = &names[..names.len() - usize::from(has_args)];
+        let mut value = match (from, plain) {
+            (from, []) => self.whole(from),
+            (Dot::Root, [first, ..]) => self.ctx.root().field(first)?,
+            (Dot::Value(value), [first, ..]) => methods::field(value, first)?,
         };
+        for name in plain.iter().skip(1) {
+            value = methods::field(&value, name)?;
+        }
         if has_args && let Some(name) = names.last() {
             let mut given = Vec::with_capacity(args.len() + 1);
             for arg in args {
@@ -141,24 +138,47 @@ impl<'a> Run<'a, '_> {
         &mut self,
         cited: &'a dyn crate::write::Cited,
         head: &'a Operand,
-        function: Function,
+        callee: &Callee,
         args: &'a [Operand],
         dot: &Dot,
         last: Option<Value>,
     ) -> Result<Value, Fault> {
-        let Function { name, params, call } = function;
+        let Callee { function: Function { name, call, .. }, fixed, variadic, is_plain, is_lazy } = *callee;
         self.at = Some(head);
         let count = args.len() + usize::from(last.is_some());
-        let variadic = params.last().and_then(|param| param.strip_prefix("..."));
-        let fixed = params.len() - usize::from(variadic.is_some());
         if count < fixed || (variadic.is_none() && count > fixed) {
             let wanted = if variadic.is_some() { format!("at least {fixed}") } else { fixed.to_string() };
             return Err(Fault::Here(format!("wrong number of args for {name}: want {wanted} got {count}")));
         }
-        if matches!(name, "and" | "or") {
+        if is_lazy {
             return self.either(name == "or", args, dot, last);
         }
         let mut given = Vec::with_capacity(count);
+        if is_plain {
+            for arg in args {
+                given.push(self.operand(arg, dot)?);
+            }
+            given.extend(last);
+        } else {
+            self.checked_args(callee, args, dot, last, &mut given)?;
+        }
+        let result = call(&given, self.ctx).and_then(|value| self.ctx.made(&value).map(|()| value));
+        result.map_err(|problem| {
+            self.at = Some(cited);
+            Fault::Call(name, problem)
+        })
+    }
+
+    /// Arguments of the types that the parameters demand, in Go's words where they are not.
+    fn checked_args(
+        &mut self,
+        callee: &Callee,
+        args: &'a [Operand],
+        dot: &Dot,
+        last: Option<Value>,
+        given: &mut Vec<Value>,
+    ) -> Result<(), Fault> {
+        let Callee { function: Function { params, .. }, fixed, variadic, .. } = *callee;
         for (at, arg) in args.iter().enumerate() {
             let value = self.operand(arg, dot)?;
             let param = params.get(at).filter(|_| at < fixed).copied().or(variadic).unwrap_or("any");
@@ -179,19 +199,14 @@ impl<'a> Run<'a, '_> {
                 (Kind::Nil, _) if param != "any" => {
                     return Err(Fault::Here(format!("cannot assign nil to {param}")));
                 }
-                (_, value) => checked(value, param)?.clone(),
+                _ => checked(value, param)?,
             });
         }
         if let Some(value) = last {
             let param = params.get(args.len()).filter(|_| args.len() < fixed).copied().or(variadic).unwrap_or("any");
-            checked(&value, param)?;
-            given.push(value);
+            given.push(checked(value, param)?);
         }
-        let result = call(&given, self.ctx).and_then(|value| self.ctx.made(&value).map(|()| value));
-        result.map_err(|problem| {
-            self.at = Some(cited);
-            Fault::Here(format!("error calling {name}: {problem}"))
-        })
+        Ok(())
     }
 
     /// `and` and `or` look no further than they need.
@@ -219,9 +234,9 @@ fn fits(value: &Value, param: &str) -> bool {
     }
 }
 
-fn checked<'v>(value: &'v Value, param: &str) -> Result<&'v Value, Fault> {
+fn checked(value: Value, param: &str) -> Result<Value, Fault> {
     match value {
-        value if fits(value, param) => Ok(value),
+        value if fits(&value, param) => Ok(value),
         Value::Nil => Err(Fault::Here(format!("invalid value; expected {param}"))),
         value => Err(Fault::Here(format!("wrong type for value; expected {param}; got {}", value.type_name()))),
     }

@@ -75,9 +75,33 @@ pub(crate) enum Kind {
     Field(Vec<Arc<str>>),
     /// `$x.a.b`
     Variable(Arc<str>, Vec<Arc<str>>),
-    Function(Function),
+    Function(Callee),
     /// `(pipe)`
     Group(Box<Pipe>),
     /// `(pipe).a.b`
     Chain(Box<Operand>, Vec<Arc<str>>),
+}
+
+/// A function, and what its parameters demand.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Callee {
+    pub(crate) function: Function,
+    /// Parameters that have to be there.
+    pub(crate) fixed: usize,
+    /// The type of those beyond, where there may be some.
+    pub(crate) variadic: Option<&'static str>,
+    /// Every parameter takes every value.
+    pub(crate) is_plain: bool,
+    /// `and` and `or`: arguments are evaluated one by one.
+    pub(crate) is_lazy: bool,
+}
+
+impl Callee {
+    pub(crate) fn of(function: Function) -> Self {
+        let variadic = function.params.last().and_then(|param| param.strip_prefix("..."));
+        let fixed = function.params.len() - usize::from(variadic.is_some());
+        let is_any = |param: &&str| matches!(*param, "any" | "...any");
+        let is_plain = function.params.iter().all(is_any);
+        Self { function, fixed, variadic, is_plain, is_lazy: matches!(function.name, "and" | "or") }
+    }
 }

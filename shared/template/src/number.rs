@@ -3,7 +3,8 @@
 /// `%v` of a float: the shortest digits that read back, with an exponent below 1e-4 and from 1e6 on.
 #[must_use]
 pub fn float_text(number: f64) -> String {
-    float_general(number, None)
+    // Rust's shortest digits are Go's; only exponents are written differently.
+    if number.abs() >= 1e-4 && number.abs() < 1e6 { number.to_string() } else { float_general(number, None) }
 }
 
 /// `%g`, or `%.4g` with a precision: significant digits without trailing zeros.

@@ -2,7 +2,7 @@
 
 use crate::error::ParseError;
 use crate::lex::{Lexer, Token, Word};
-use crate::node::{Branches, Command, Kind, Node, Operand, Pipe, Place};
+use crate::node::{Branches, Callee, Command, Kind, Node, Operand, Pipe, Place};
 use crate::number;
 use crate::run::Functions;
 use crate::set::Block;
@@ -447,7 +447,7 @@ impl<'t> Parser<'t> {
                 name if KEYWORDS.contains(&name) => return Err(unexpected(&word, "operand")),
                 name => {
                     let found = self.functions.find(name);
-                    Kind::Function(found.ok_or_else(|| format!("function \"{name}\" not defined"))?)
+                    Kind::Function(Callee::of(found.ok_or_else(|| format!("function \"{name}\" not defined"))?))
                 }
             },
             Token::Mark("(") => {

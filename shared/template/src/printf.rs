@@ -1,6 +1,6 @@
 //! Go's `fmt.Sprintf`, for the values that templates have.
 
-use crate::number::{float_exponent, float_fixed, float_general};
+use crate::number::{float_exponent, float_fixed, float_general, float_text};
 use crate::print::{quoted, quoted_by, value};
 use crate::value::Value;
 
@@ -285,6 +285,7 @@ fn integer(whole: i64, verb: char, mut flags: Flags, out: &mut String) {
 fn float(held: f64, arg: &Value, verb: char, mut flags: Flags, out: &mut String) {
     let precision = flags.precision.map(|precision| precision.min(DIGITS_MAX));
     let written = match verb {
+        'v' if precision.is_none() => float_text(held),
         'v' | 'g' => float_general(held, precision),
         'G' => float_general(held, precision).replace('e', "E"),
         'f' | 'F' => float_fixed(held, precision.unwrap_or(6)),
@@ -326,11 +327,15 @@ fn number(sign: &str, prefix: &str, digits: &str, flags: Flags, out: &mut String
 
 /// A text in a field of the wanted width, in characters.
 fn pad(text: &str, flags: Flags, out: &mut String) {
-    let wanted = flags.width.map_or(0, |width| width.saturating_sub(text.chars().count()));
-    match flags {
-        Flags { minus: true, .. } => out.extend([text, &" ".repeat(wanted)]),
-        Flags { zero: true, .. } => out.extend([&"0".repeat(wanted), text]),
-        _ => out.extend([&" ".repeat(wanted), text]),
+    let Some(width) = flags.width else { return out.push_str(text) };
+    let wanted = width.saturating_sub(text.chars().count());
+    if flags.minus {
+        out.push_str(text);
+    }
+    let with = if flags.zero { '0' } else { ' ' };
+    out.extend(std::iter::repeat_n(with, wanted));
+    if !flags.minus {
+        out.push_str(text);
     }
 }
 

@@ -5,7 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// Expressions, compiled: they may come of labels, but are mostly the same at each run.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Regexes(Arc<Mutex<Vec<(String, Regex)>>>);
+pub(crate) struct Regexes(Arc<Mutex<Vec<Held>>>);
+
+/// An expression as it is written, and compiled.
+type Held = (String, Arc<Regex>);
 
 /// Most expressions that are kept.
 const REGEXES_MAX: usize = 8;
@@ -14,7 +17,7 @@ const COMPILED_BYTES_MAX: usize = 1 << 18;
 
 impl Regexes {
     /// An expression, compiled.
-    pub(crate) fn compiled(&self, text: &str) -> Result<Regex, String> {
+    pub(crate) fn compiled(&self, text: &str) -> Result<Arc<Regex>, String> {
         // A list that a panic left behind is a list all the same.
         let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, regex)) = held.iter().find(|(known, _)| known == text) {
@@ -24,6 +27,8 @@ impl Regexes {
             let shown: String = text.chars().take(80).collect();
             format!("error parsing regexp: {}: `{shown}`", cause(&error))
         })?;
+        // Shared whole: a copy would have to make room to search in each time.
+        let regex = Arc::new(regex);
         if held.len() >= REGEXES_MAX {
             held.remove(0);
         }

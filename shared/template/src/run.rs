@@ -1,7 +1,7 @@
 //! Running a template: blocks and what is written.
 
 use crate::error::RunError;
-use crate::node::{Branches, Node, Pipe};
+use crate::node::{Branches, Command, Kind, Node, Operand, Pipe};
 use crate::set::{Block, Templates};
 use crate::value::Value;
 use crate::write::Cited;
@@ -35,6 +35,12 @@ pub trait Root {
     /// Where there is none of that name and no value stands for that.
     fn field(&self, name: &str) -> Result<Value, String> {
         crate::methods::field(&self.dot(), name)
+    }
+
+    /// Writes a field behind `out` as an action does, if that is cheaper than to make a value of it; says whether it did.
+    fn write_field(&self, name: &str, out: &mut String) -> bool {
+        let _ = (name, out);
+        false
     }
 
     /// What a function needs that is not in its arguments: a query's answer, the line at hand.
@@ -130,7 +136,7 @@ impl<'a> Ctx<'a> {
     ///
     /// # Errors
     /// If it is none, or takes too much memory.
-    pub fn regex(&self, text: &str) -> Result<Regex, String> {
+    pub fn regex(&self, text: &str) -> Result<Arc<Regex>, String> {
         self.templates.regexes().compiled(text)
     }
 
@@ -142,7 +148,7 @@ impl<'a> Ctx<'a> {
         let block = self.templates.block(name).ok_or_else(|| format!("template {name:?} not defined"))?;
         let mut out = String::new();
         let limit = self.limits.bytes;
-        Run::new(self, block).template(Dot::Value(dot), limit, &mut out).map_err(|error| error.text)?;
+        Run::new(self, block, Dot::Value(dot)).template(limit, &mut out).map_err(|error| error.text)?;
         Ok(out)
     }
 
@@ -183,7 +189,7 @@ pub(crate) fn run(
         return Err(RunError { text: problem.clone(), problem });
     };
     let limit = out.len().saturating_add(limits.bytes);
-    Run::new(&mut ctx, block).template(Dot::Root, limit, out)
+    Run::new(&mut ctx, block, Dot::Root).template(limit, out)
 }
 
 /// What `.` is.
@@ -198,6 +204,8 @@ pub(crate) enum Dot {
 pub(crate) enum Fault {
     /// Something is wrong with what the run is at.
     Here(String),
+    /// A function of that name cannot do what it is asked.
+    Call(&'static str, String),
     /// Another template, called from here, failed.
     There(RunError),
 }
@@ -219,8 +227,10 @@ enum Flow {
 /// A run of one template.
 pub(crate) struct Run<'a, 'c> {
     pub(crate) ctx: &'c mut Ctx<'a>,
-    /// The innermost last; the first is `$`.
-    pub(crate) variables: Vec<(Arc<str>, Dot)>,
+    /// The innermost last.
+    pub(crate) variables: Vec<(Arc<str>, Value)>,
+    /// What `$` is.
+    pub(crate) data: Dot,
     /// What a fault would be about.
     pub(crate) at: Option<&'a dyn Cited>,
     block: &'a Block,
@@ -229,31 +239,35 @@ pub(crate) struct Run<'a, 'c> {
 }
 
 impl<'a, 'c> Run<'a, 'c> {
-    fn new(ctx: &'c mut Ctx<'a>, block: &'a Block) -> Self {
-        Self { ctx, variables: Vec::new(), at: None, block, limit: 0 }
+    fn new(ctx: &'c mut Ctx<'a>, block: &'a Block, data: Dot) -> Self {
+        Self { ctx, variables: Vec::new(), data, at: None, block, limit: 0 }
     }
 
-    fn template(mut self, dot: Dot, limit: usize, out: &mut String) -> Result<(), RunError> {
+    fn template(mut self, limit: usize, out: &mut String) -> Result<(), RunError> {
         self.limit = limit;
-        self.variables.push((Arc::from("$"), dot.clone()));
+        let dot = self.data.clone();
         let depth = self.ctx.depth;
         let result = self.nodes(&self.block.nodes, &dot, out);
         self.ctx.depth = depth;
         match result {
             Ok(_) => Ok(()),
-            Err(Fault::There(error)) => Err(error),
-            Err(Fault::Here(problem)) => {
+            Err(fault) => {
                 let Block { name, file, .. } = self.block;
+                let (problem, told) = match fault {
+                    Fault::There(error) => return Err(error),
+                    Fault::Here(problem) => (problem.clone(), problem),
+                    Fault::Call(function, problem) => {
+                        let told = format!("error calling {function}: {problem}");
+                        (problem, told)
+                    }
+                };
                 let text = match self.at {
                     Some(at) => {
                         let place = at.place();
                         let name = crate::print::quoted(name);
-                        format!(
-                            "template: {file}:{}:{}: executing {name} at <{at}>: {problem}",
-                            place.line, place.column
-                        )
+                        format!("template: {file}:{}:{}: executing {name} at <{at}>: {told}", place.line, place.column)
                     }
-                    None => format!("template: {name}: {problem}"),
+                    None => format!("template: {name}: {told}"),
                 };
                 Err(RunError { text, problem })
             }
@@ -282,6 +296,7 @@ impl<'a, 'c> Run<'a, 'c> {
     fn node(&mut self, node: &'a Node, dot: &Dot, out: &mut String) -> Result<Flow, Fault> {
         match node {
             Node::Text(text) => out.push_str(text),
+            Node::Action(pipe) if self.wrote_field(pipe, dot, out) => {}
             Node::Action(pipe) => {
                 self.at = Some(node);
                 let value = self.pipe(pipe, dot)?;
@@ -305,13 +320,25 @@ impl<'a, 'c> Run<'a, 'c> {
                     None => Value::Nil,
                 };
                 self.ctx.dive()?;
-                Run::new(self.ctx, block).template(Dot::Value(data), self.limit, out).map_err(Fault::There)?;
+                Run::new(self.ctx, block, Dot::Value(data)).template(self.limit, out).map_err(Fault::There)?;
                 self.ctx.surface();
             }
             Node::Break => return Ok(Flow::Break),
             Node::Continue => return Ok(Flow::Continue),
         }
         Ok(Flow::Next)
+    }
+
+    /// Whether the pipe is a field of what the template is run over, and that wrote it itself.
+    fn wrote_field(&self, pipe: &Pipe, dot: &Dot, out: &mut String) -> bool {
+        if !matches!(dot, Dot::Root) || !pipe.names.is_empty() || self.ctx.limits.escapes_html {
+            return false;
+        }
+        let [Command { head: Operand { kind: Kind::Field(names), .. }, args, .. }] = pipe.commands.as_slice() else {
+            return false;
+        };
+        let ([name], true) = (names.as_slice(), args.is_empty()) else { return false };
+        self.ctx.root.write_field(name, out)
     }
 
     /// `if`, and `with`, which makes the condition's value the dot.
@@ -385,11 +412,11 @@ impl<'a, 'c> Run<'a, 'c> {
     /// Gives a variable its value: a new one, or with `=` the one there is.
     pub(crate) fn declare(&mut self, pipe: &Pipe, name: &Arc<str>, value: Value) -> Result<(), Fault> {
         if !pipe.assigns {
-            self.variables.push((name.clone(), Dot::Value(value)));
+            self.variables.push((name.clone(), value));
             return Ok(());
         }
         match self.variables.iter_mut().rev().find(|(held, _)| held == name) {
-            Some((_, held)) => *held = Dot::Value(value),
+            Some((_, held)) => *held = value,
             None => return Err(Fault::Here(format!("undefined variable: {name}"))),
         }
         Ok(())

@@ -20,47 +20,27 @@ const MONTHS: [&str; 12] = [
 ];
 const DAYS: [&str; 7] = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
 
-/// Parts of a layout, longer ones before those they begin with.
-const PARTS: [&str; 38] = [
-    "2006",
-    "January",
-    "Jan",
-    "Monday",
-    "Mon",
-    "MST",
-    "Z07:00:00",
-    "Z070000",
-    "Z07:00",
-    "Z0700",
-    "Z07",
-    "-07:00:00",
-    "-070000",
-    "-07:00",
-    "-0700",
-    "-07",
-    "01",
-    "002",
-    "02",
-    "03",
-    "04",
-    "05",
-    "06",
-    "15",
-    "PM",
-    "pm",
-    "__2",
-    "_2006",
-    "_2",
-    "1",
-    "2",
-    "3",
-    "4",
-    "5",
-    ".0",
-    ",0",
-    ".9",
-    ",9",
-];
+/// Parts of a layout that begin with a character, longer ones before those they begin with.
+fn parts(first: char) -> &'static [&'static str] {
+    match first {
+        '0' => &["002", "01", "02", "03", "04", "05", "06"],
+        '1' => &["15", "1"],
+        '2' => &["2006", "2"],
+        '3' => &["3"],
+        '4' => &["4"],
+        '5' => &["5"],
+        'J' => &["January", "Jan"],
+        'M' => &["Monday", "Mon", "MST"],
+        'Z' => &["Z07:00:00", "Z070000", "Z07:00", "Z0700", "Z07"],
+        '-' => &["-07:00:00", "-070000", "-07:00", "-0700", "-07"],
+        'P' => &["PM"],
+        'p' => &["pm"],
+        '_' => &["__2", "_2006", "_2"],
+        '.' => &[".0", ".9"],
+        ',' => &[",0", ",9"],
+        _ => &[],
+    }
+}
 
 /// A moment, and the zone that it is written in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,14 +95,15 @@ impl Time {
         let mut out = String::new();
         let mut rest = layout;
         while let Some(first) = rest.chars().next() {
-            let Some(part) = PARTS.into_iter().find(|part| rest.starts_with(part) && stands(part, rest)) else {
+            let is = |part: &&&str| rest.starts_with(**part) && stands(part, rest);
+            let Some(part) = parts(first).iter().find(is) else {
                 out.push(first);
                 rest = &rest[first.len_utf8()..];
                 continue;
             };
             let mut length = part.len();
             // Writing to a string does not fail.
-            let _ = match part {
+            let _ = match *part {
                 "2006" => write!(out, "{:04}", at.year()),
                 "_2006" => write!(out, "_{:04}", at.year()),
                 "06" => write!(out, "{:02}", at.year().rem_euclid(100)),

@@ -50,7 +50,7 @@ impl fmt::Display for Operand {
             Kind::Constant(_, raw) | Kind::TooLarge(raw) => f.write_str(raw),
             Kind::Field(names) => fields(f, names),
             Kind::Variable(name, names) => f.write_str(name).and_then(|()| fields(f, names)),
-            Kind::Function(function) => f.write_str(function.name),
+            Kind::Function(callee) => f.write_str(callee.function.name),
             Kind::Group(pipe) => write!(f, "({pipe})"),
             Kind::Chain(inner, names) => write!(f, "{inner}").and_then(|()| fields(f, names)),
         }
