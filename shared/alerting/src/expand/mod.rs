@@ -37,7 +37,7 @@ pub type Query<'a> = &'a dyn Fn(&str) -> Result<Vec<(Labels, f64)>, String>;
 pub struct Expansion<'a> {
     /// The name of the template in faults: `__alert_NAME` for rules.
     pub name: &'a str,
-    /// Labels of the result, without the metric's name.
+    /// Labels of the result, with the metric's name where it has one.
     pub labels: &'a Labels,
     /// The result's value.
     pub value: f64,

@@ -76,7 +76,7 @@ fn faults_are_told_with_their_places() {
         (r#"{a="b"} |> "<x> y""#, "line 1, col 12: a pattern that filters takes <_> alone, not <x>"),
         (r#"{a="b"} | json x="a[""#, "line 1, col 16: \"a[\" is no path into JSON"),
         (r#"{a="b"} | logfmt --strikt"#, "line 1, col 18: unknown flag of logfmt"),
-        (r#"{a="b"} | line_format "{{.a""#, "line 1, col 23: template: {{ without }}"),
+        (r#"{a="b"} | line_format "{{.a""#, "line 1, col 23: template: unclosed action"),
         (r#"{a="b"} | label_format a=b,a=c"#, "line 1, col 28: multiple label_format operations on label \"a\""),
         (r#"{a="b"} | label_format __error__=b"#, "line 1, col 24: __error__ cannot be formatted"),
         (r#"{a="b"} | unwrap x"#, "line 1, col 11: unwrap makes numbers of a label"),

@@ -271,6 +271,11 @@ impl Data for View<'_> {
         self.work.value(name)
     }
 
+    fn labels(&self) -> Vec<(&str, &str)> {
+        let own = self.work.pairs().map(|(name, value, _)| (name, value));
+        self.work.base_left().chain(own).collect()
+    }
+
     fn line(&self) -> String {
         match String::from_utf8_lossy(self.line) {
             Cow::Borrowed(text) => text.to_owned(),

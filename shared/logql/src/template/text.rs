@@ -1,50 +1,20 @@
 //! Functions of templates that give a text.
 
-use super::eval::OUTPUT_BYTES_MAX;
-use super::value::{Value, float_text};
+use super::convert::{int, text};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use regex::{Regex, RegexBuilder};
-use std::sync::{Arc, Mutex, PoisonError};
-
-/// Expressions that a template used last: they may come of labels, but are mostly the same for each line.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Regexes(Arc<Mutex<Vec<(String, Regex)>>>);
-
-/// Most expressions that are kept.
-const REGEXES_MAX: usize = 8;
-
-impl Regexes {
-    /// An expression, compiled.
-    pub(super) fn compiled(&self, text: &str) -> Result<Regex, String> {
-        // A list that a panic left behind is a list all the same.
-        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, regex)) = held.iter().find(|(known, _)| known == text) {
-            return Ok(regex.clone());
-        }
-        let regex = RegexBuilder::new(text)
-            .size_limit(1 << 18)
-            .build()
-            .map_err(|_| format!("{:?} is no usable regular expression", text.chars().take(80).collect::<String>()))?;
-        if held.len() >= REGEXES_MAX {
-            held.remove(0);
-        }
-        held.push((text.to_owned(), regex.clone()));
-        Ok(regex)
-    }
-}
+use skerry_template::{Ctx, Value, query_escaped};
+use std::borrow::Cow;
 
 /// Calls the function of that name.
 ///
 /// # Errors
 /// What it cannot do.
-pub(super) fn text(name: &str, args: &[Value], regexes: &Regexes) -> Result<String, String> {
-    let texts: Vec<String> = args.iter().map(Value::text).collect();
-    let of = |at: usize| texts.get(at).map_or("", String::as_str);
-    let bounded = |length: usize| {
-        if length > OUTPUT_BYTES_MAX { Err(format!("{name} makes more than {OUTPUT_BYTES_MAX} bytes")) } else { Ok(()) }
-    };
-    let count = |at: usize| args[at].int().ok_or_else(|| format!("{name} takes a number, not {:?}", of(at)));
+pub(super) fn call(name: &str, args: &[Value], ctx: &mut Ctx<'_>) -> Result<Value, String> {
+    let texts: Vec<Cow<'_, str>> = args.iter().map(text).collect();
+    let of = |at: usize| texts.get(at).map_or("", |text| &**text);
+    let bounded = |length: usize| ctx.bounded(name, length);
+    let count = |at: usize| int(&args[at]).ok_or_else(|| format!("{name} takes a number, not {:?}", of(at)));
     let width = |at: usize| {
         let width = usize::try_from(count(at)?.max(0)).unwrap_or(usize::MAX);
         bounded(width).map(|()| width)
@@ -54,12 +24,12 @@ pub(super) fn text(name: &str, args: &[Value], regexes: &Regexes) -> Result<Stri
         let text = if start { text.trim_start_matches(|c: char| set.contains(c)) } else { text };
         (if end { text.trim_end_matches(|c: char| set.contains(c)) } else { text }).to_owned()
     };
-    Ok(match name {
+    let made = match name {
         "ToLower" | "lower" => of(0).to_lowercase(),
         "ToUpper" | "upper" => of(0).to_uppercase(),
         "title" => title(of(0)),
-        "Replace" => replaced(of(0), of(1), of(2), count(3)?)?,
-        "replace" => replaced(of(2), of(0), of(1), -1)?,
+        "Replace" => replaced(of(0), of(1), of(2), count(3)?, ctx)?,
+        "replace" => replaced(of(2), of(0), of(1), -1, ctx)?,
         "Trim" => trimmed(of(0), of(1), (true, true)),
         "trimAll" => trimmed(of(1), of(0), (true, true)),
         "TrimLeft" => trimmed(of(0), of(1), (true, false)),
@@ -70,7 +40,7 @@ pub(super) fn text(name: &str, args: &[Value], regexes: &Regexes) -> Result<Stri
         "trimSuffix" => of(1).strip_suffix(of(0)).unwrap_or(of(1)).to_owned(),
         "TrimSpace" | "trim" => of(0).trim().to_owned(),
         "regexReplaceAll" | "regexReplaceAllLiteral" => {
-            let (regex, input, replacement) = (regexes.compiled(of(0))?, of(1), of(2));
+            let (regex, input, replacement) = (ctx.regex(of(0))?, of(1), of(2));
             bounded((input.len() + 1).saturating_mul(replacement.len().max(1)))?;
             match name {
                 "regexReplaceAll" => regex.replace_all(input, replacement).into_owned(),
@@ -100,30 +70,21 @@ pub(super) fn text(name: &str, args: &[Value], regexes: &Regexes) -> Result<Stri
                 _ => pad + &input.chars().skip(held.saturating_sub(width)).collect::<String>(),
             }
         }
-        "urlencode" => encoded(of(0)),
+        "urlencode" => query_escaped(of(0)),
         "urldecode" => decoded(of(0))?,
         "b64enc" => BASE64.encode(of(0)),
         "b64dec" => {
             let bytes = BASE64.decode(of(0)).map_err(|error| error.to_string())?;
             String::from_utf8_lossy(&bytes).into_owned()
         }
-        "print" | "println" => {
-            if name == "print" {
-                texts.concat()
-            } else {
-                texts.join(" ") + "\n"
-            }
-        }
-        "printf" => printf(of(0), &args[1..])?,
         _ => return Err(format!("function {name:?} is not known")),
-    })
+    };
+    Ok(made.into())
 }
 
-fn replaced(input: &str, old: &str, new: &str, times: i64) -> Result<String, String> {
+fn replaced(input: &str, old: &str, new: &str, times: i64, ctx: &Ctx<'_>) -> Result<String, String> {
     let found = if old.is_empty() { input.chars().count() + 1 } else { input.matches(old).count() };
-    if found.saturating_mul(new.len()).saturating_add(input.len()) > OUTPUT_BYTES_MAX {
-        return Err(format!("replace makes more than {OUTPUT_BYTES_MAX} bytes"));
-    }
+    ctx.bounded("replace", found.saturating_mul(new.len()).saturating_add(input.len()))?;
     Ok(match usize::try_from(times) {
         Ok(times) => input.replacen(old, new, times),
         Err(_) => input.replace(old, new),
@@ -164,18 +125,6 @@ fn trunc(count: i64, input: &str) -> String {
     }
 }
 
-fn encoded(input: &str) -> String {
-    let mut out = String::with_capacity(input.len());
-    for byte in input.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => out.push(char::from(byte)),
-            b' ' => out.push('+'),
-            _ => out.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    out
-}
-
 fn decoded(input: &str) -> Result<String, String> {
     let mut bytes = Vec::with_capacity(input.len());
     let mut rest = input.as_bytes();
@@ -193,68 +142,4 @@ fn decoded(input: &str) -> Result<String, String> {
         }
     }
     Ok(String::from_utf8_lossy(&bytes).into_owned())
-}
-
-/// `%s %v %d %f %q %x %t %%` with width, precision, `-` and `0`.
-fn printf(format: &str, args: &[Value]) -> Result<String, String> {
-    let mut out = String::new();
-    let mut args = args.iter();
-    let mut rest = format;
-    while let Some(at) = rest.find('%') {
-        out.push_str(&rest[..at]);
-        rest = &rest[at + 1..];
-        let length = rest.find(|c: char| !(c.is_ascii_digit() || matches!(c, '-' | '+' | '.' | ' ' | '#')));
-        let Some(length) = length else { return Ok(out + "%!(NOVERB)") };
-        let (flags, behind) = rest.split_at(length);
-        let Some(verb) = behind.chars().next() else { return Ok(out) };
-        rest = &behind[verb.len_utf8()..];
-        if verb == '%' {
-            out.push('%');
-            continue;
-        }
-        let Some(arg) = args.next() else {
-            out.push_str(&format!("%!{verb}(MISSING)"));
-            continue;
-        };
-        let (width, precision) = match flags.split_once('.') {
-            Some((width, precision)) => (width, Some(precision.parse::<usize>().unwrap_or(0).min(100))),
-            None => (flags, None),
-        };
-        let is_left = width.starts_with('-');
-        let is_zero = width.starts_with('0') && !is_left;
-        let width: usize = width.trim_matches(['-', '+', ' ', '#']).parse::<usize>().unwrap_or(0).min(10_000);
-        let text = match verb {
-            'd' => arg.int().map_or_else(|| format!("%!d(string={})", arg.text()), |whole| whole.to_string()),
-            'f' | 'F' => arg
-                .float()
-                .map_or_else(|| format!("%!f(string={})", arg.text()), |n| format!("{n:.*}", precision.unwrap_or(6))),
-            'g' => arg.float().map_or_else(|| arg.text(), float_text),
-            'q' => skerry_promql::quoted(&arg.text()),
-            'x' | 'X' => match arg {
-                Value::Int(whole) => format!("{whole:x}"),
-                other => other.text().bytes().map(|b| format!("{b:02x}")).collect(),
-            },
-            't' | 's' | 'v' => {
-                let text = arg.text();
-                match precision {
-                    Some(precision) if verb == 's' => text.chars().take(precision).collect(),
-                    _ => text,
-                }
-            }
-            other => format!("%!{other}({})", arg.text()),
-        };
-        let pad = width.saturating_sub(text.chars().count());
-        match (is_left, is_zero && matches!(verb, 'd' | 'f')) {
-            (true, _) => out.extend([text, " ".repeat(pad)]),
-            (false, true) => {
-                let (sign, digits) = text.strip_prefix('-').map_or(("", &*text), |digits| ("-", digits));
-                out.extend([sign, &"0".repeat(pad), digits]);
-            }
-            (false, false) => out.extend([" ".repeat(pad), text]),
-        }
-        if out.len() > OUTPUT_BYTES_MAX {
-            return Err(format!("printf makes more than {OUTPUT_BYTES_MAX} bytes"));
-        }
-    }
-    Ok(out + rest)
 }
