@@ -122,7 +122,7 @@ impl Group {
         let rule = |rule: &Rule| RuleStatus {
             name: Arc::clone(&rule.name),
             query: Arc::clone(&rule.text),
-            labels: Labels::new(rule.labels.iter().map(|(name, text)| (&**name, &**text))).unwrap_or_default(),
+            labels: rule.shown.clone(),
             health: rule.health,
             last_error: Arc::clone(&rule.last_error),
             took: rule.took,
@@ -132,8 +132,7 @@ impl Group {
                 Work::Alerting { hold, keep_firing, annotations, alerts } => Some(Alerting {
                     hold: *hold,
                     keep_firing: *keep_firing,
-                    annotations: Labels::new(annotations.iter().map(|(name, text)| (&**name, &**text)))
-                        .unwrap_or_default(),
+                    annotations: annotations.clone(),
                     alerts: alerts.shown(),
                 }),
             },

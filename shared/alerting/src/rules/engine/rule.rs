@@ -51,6 +51,8 @@ pub(super) struct Rule {
     pub(super) text: Arc<str>,
     /// Labels that it sets, as written, those of the group among them.
     pub(super) labels: Vec<(String, String)>,
+    /// The same without those that are empty, which take a label away.
+    pub(super) shown: Labels,
     pub(super) health: RuleHealth,
     pub(super) last_error: Arc<str>,
     /// The last error of a template, so that the same one is told once.
@@ -72,7 +74,7 @@ pub(super) enum Work {
     Alerting {
         hold: Duration,
         keep_firing: Duration,
-        annotations: Vec<(String, String)>,
+        annotations: Labels,
         alerts: Alerts,
     },
 }
@@ -100,6 +102,8 @@ impl Rule {
         let work = match spec.kind {
             Kind::Recording => Work::Recording { results: Vec::new() },
             Kind::Alerting { hold, keep_firing, annotations } => {
+                // Bounded where the file was read.
+                let annotations = Labels::new(annotations).unwrap_or_default();
                 Work::Alerting { hold, keep_firing, annotations, alerts: Alerts::default() }
             }
         };
@@ -107,6 +111,7 @@ impl Rule {
             name: spec.name,
             text: spec.query.to_string().into(),
             query: spec.query,
+            shown: Labels::new(labels.iter().map(|(name, text)| (&**name, &**text))).unwrap_or_default(),
             labels,
             health: RuleHealth::Unknown,
             last_error: "".into(),
@@ -253,7 +258,7 @@ impl Rule {
                 }
             };
             let set: Vec<(&str, String)> = self.labels.iter().map(|(name, text)| (&**name, expand(text))).collect();
-            let told: Vec<(&str, String)> = annotations.iter().map(|(name, text)| (&**name, expand(text))).collect();
+            let told: Vec<(&str, String)> = annotations.iter().map(|(name, text)| (name, expand(text))).collect();
             let labels = alert_labels(&labels, &set, &self.name)?;
             if met.insert(labels, Met { value, annotations: fitting(told) }).is_some() {
                 return Err("vector contains metrics with the same labelset after applying alert labels".into());
