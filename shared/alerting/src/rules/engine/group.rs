@@ -1,5 +1,6 @@
 //! A group of rules with its state.
 
+use super::alerts::{ALERTS, ALERTS_FOR_STATE};
 use super::evaluation::{Gone, Turning};
 use super::rule::{Rule, Work};
 use super::slots::Slots;
@@ -154,13 +155,18 @@ impl Group {
     }
 }
 
-/// Metrics that several of these rules write.
+/// Metrics of which several of these rules may write one series: they have one name, or a rule records what alerts write.
 fn shared(rules: &[Rule]) -> HashSet<Arc<str>> {
     let mut seen = HashSet::new();
-    // Two alerting rules write the same series only where they have one name.
-    let names = rules.iter().flat_map(|rule| {
-        let is_alerting = matches!(rule.work, Work::Alerting { .. });
-        rule.metrics().into_iter().map(move |metric| (metric, is_alerting.then(|| Arc::clone(&rule.name))))
-    });
-    names.filter(|name| !seen.insert(name.clone())).map(|(metric, _)| metric).collect()
+    let mut shared = HashSet::new();
+    for rule in rules {
+        let is_alerting = rule.alerts().is_some();
+        if !seen.insert((is_alerting, &*rule.name)) {
+            shared.extend(rule.metrics());
+        }
+        if !is_alerting && [ALERTS, ALERTS_FOR_STATE].contains(&&*rule.name) {
+            shared.extend(rule.metrics());
+        }
+    }
+    shared
 }

@@ -55,6 +55,15 @@ fn no_series_comes_twice_in_a_round() {
 }
 
 #[test]
+fn a_rule_that_records_what_alerts_write_comes_second() {
+    let record = "record: ALERTS, expr: vector(7), labels: {alertname: a, alertstate: firing}";
+    let mut place = Place::new(&group(&["alert: a, expr: vector(1)", record]));
+    let round = place.turn();
+    assert_eq!(written(&round)[0], "ALERTS{alertname=\"a\",alertstate=\"firing\"} 1");
+    assert_eq!((round.samples.len(), round.errors.len()), (2, 1));
+}
+
+#[test]
 fn values_keep_their_bits() {
     let mut place = Place::new(&group(&["record: r, expr: m"]));
     for value in [f64::NAN, f64::INFINITY, -0.0, 1e-300] {
