@@ -83,10 +83,10 @@ impl Group {
         };
         let looks_at = moment.looks_at();
         let rule = &mut self.rules[number];
-        let memory = Memory::of(rule, turning, self.offset);
         let asks = self.restores_in > 0 && settings.restore_firing;
+        let memory = asks.then(|| Memory::of(rule, turning, self.offset));
         let Outcome { samples, ended, changes, values, error, template_error } =
-            rule.evaluate(&moment, |labels| if asks { memory.of_alert(labels) } else { None });
+            rule.evaluate(&moment, |labels| memory.as_ref().and_then(|memory| memory.of_alert(labels)));
         let is_good = error.is_none();
         let mut is_left_out = false;
         for (metric, samples) in samples {
@@ -116,7 +116,7 @@ impl Group {
         if is_good && !rule.template_error.is_empty() {
             tell(Stage::Template, &rule.template_error, is_new_remark);
         }
-        if let Some(error) = memory.error() {
+        if let Some(error) = memory.and_then(|memory| memory.error()) {
             tell(Stage::Restore, &error, true);
         }
         let link = Link::of(rule, turning, self.slots.interval());
