@@ -14,6 +14,9 @@ const DEPTH_MAX: usize = 64;
 /// Most nodes of a tree, with those that merge keys add.
 const NODES_MAX: usize = 200_000;
 
+/// Most keys of one mapping: each is compared with those before it.
+const KEYS_MAX: usize = 4096;
+
 /// The first document of a text.
 #[derive(Debug, Clone)]
 pub struct Tree {
@@ -221,6 +224,9 @@ impl Builder {
             Some(Inside::List(items)) => items.push(node),
             Some(Inside::Map { entries, merged, key }) => match key.take() {
                 None => {
+                    if entries.len() >= KEYS_MAX {
+                        return Err(at(place, &format!("more than {KEYS_MAX} keys in one mapping")));
+                    }
                     let Some(name) = node.text() else { return Err(at(place, "a key has to be a text")) };
                     if name != "<<" && entries.iter().any(|(held, _)| held.text() == Some(name)) {
                         let name: String = name.chars().take(80).collect();
@@ -313,5 +319,7 @@ mod tests {
         assert_eq!(tree("a: 1\n---\nb: 2\n").unwrap().second, Some(2));
         assert!(tree("# nothing\n").unwrap().root.is_none());
         assert!(tree("a: &a [*a]\n").is_err());
+        let many = |count: u32| (0..count).map(|n| format!("k{n}: 1\n")).collect::<String>();
+        assert!(tree(&many(4096)).is_ok() && tree(&many(4097)).is_err());
     }
 }
