@@ -3,7 +3,7 @@
 use super::alerts::{Alerts, GroupId, Heard};
 use super::config::Config;
 use super::counts::Counts;
-use super::flush::Delivery;
+use super::delivering::Deliveries;
 use super::groups::Groups;
 use super::inhibit::Inhibitor;
 use super::matcher;
@@ -59,11 +59,8 @@ pub struct Manager {
     pub(super) log: Log,
     pub(super) inhibitor: Inhibitor,
     pub(super) suppressed: Suppressed,
-    /// Notices under way or waiting to be tried again.
-    pub(super) deliveries: BTreeMap<u64, Delivery>,
-    /// When each of them has to be looked at.
-    pub(super) delivery_timers: BTreeSet<(Mono, u64)>,
-    pub(super) last_delivery: u64,
+    /// Notices under way or waiting to be tried.
+    pub(super) deliveries: Deliveries,
     /// Keys of what is not on disk as it is here.
     pub(super) dirty: BTreeSet<String>,
     pub(super) counts: Counts,
@@ -100,9 +97,7 @@ impl Manager {
             groups: Groups::default(),
             log: Log::default(),
             suppressed: Suppressed::default(),
-            deliveries: BTreeMap::new(),
-            delivery_timers: BTreeSet::new(),
-            last_delivery: 0,
+            deliveries: Deliveries::new(bounds.in_flight),
             dirty: BTreeSet::new(),
             counts: Counts::default(),
             clock: now,
@@ -242,31 +237,24 @@ impl Manager {
     /// When [`Manager::poll`] has something to do.
     #[must_use]
     pub fn next(&self) -> Option<Mono> {
-        let delivery = self.delivery_timers.first().map(|(at, _)| *at);
-        let group = self.groups.next().filter(|_| self.has_room()).map(|at| at.max(self.settle_until));
-        [delivery, group, Some(self.next_tidy)].into_iter().flatten().min()
+        let group = self.groups.next().map(|at| at.max(self.settle_until));
+        [self.deliveries.next(), group, Some(self.next_tidy)].into_iter().flatten().min()
     }
 
     /// What is to be sent now. Each notice is answered by [`Manager::done`], or counts as failed by its deadline.
     pub fn poll(&mut self, now: Now) -> Vec<Notice> {
         self.clock = now;
-        let mut notices = Vec::new();
         if self.next_tidy <= now.mono {
             self.next_tidy = now.mono + TIDY;
             self.tidy(now);
         }
-        self.poll_deliveries(now, &mut notices);
+        self.expire_deliveries(now);
         while now.mono >= self.settle_until
-            && self.has_room()
             && let Some(group) = self.groups.due(now.mono)
         {
-            self.flush(group, now, &mut notices);
+            self.flush(group, now);
         }
-        notices
-    }
-
-    fn has_room(&self) -> bool {
-        self.deliveries.len() < self.options.bounds.in_flight
+        self.begin_deliveries(now)
     }
 
     /// Forgets what is over.

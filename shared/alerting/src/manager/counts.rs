@@ -92,7 +92,8 @@ impl Manager {
             add("alertmanager_silences", &[("state", state.text())], count(silences));
         }
         add("alertmanager_dispatcher_aggregation_groups", &[], count(self.groups.len()));
-        add("alertmanager_dispatcher_notices_in_flight", &[], count(self.deliveries.len()));
+        add("alertmanager_dispatcher_notices_in_flight", &[], count(self.deliveries.out_count()));
+        add("alertmanager_dispatcher_notices_waiting", &[], count(self.deliveries.len() - self.deliveries.out_count()));
         add("alertmanager_nflog_entries", &[], count(self.log.len()));
         let owed: usize = self.log.all().map(|(_, entry)| usize::from(!entry.owed.is_empty())).sum();
         add("alertmanager_nflog_entries_owed", &[], count(owed));

@@ -23,6 +23,8 @@ pub(super) struct Group {
     /// When it is flushed next.
     pub(super) next: Mono,
     pub(super) has_flushed: bool,
+    /// Its timer ran out while a flush was under way.
+    pub(super) is_late: bool,
     /// What is under way.
     pub(super) flush: Option<Flush>,
 }
@@ -83,7 +85,16 @@ impl Groups {
         let id = self.last;
         self.names.insert((route, labels.clone()), id);
         self.timers.insert((next, id));
-        let group = Group { route, labels, key, alerts: BTreeSet::new(), next, has_flushed: false, flush: None };
+        let group = Group {
+            route,
+            labels,
+            key,
+            alerts: BTreeSet::new(),
+            next,
+            has_flushed: false,
+            is_late: false,
+            flush: None,
+        };
         self.all.insert(id, group);
         id
     }

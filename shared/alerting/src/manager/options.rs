@@ -57,13 +57,13 @@ pub struct Bounds {
     pub alert_bytes: usize,
     /// Groups.
     pub groups: usize,
-    /// Alerts of one notice; the rest is told once there is room.
+    /// Silences, those that are over and still kept among them.
     pub silences: usize,
     /// Bytes of one silence.
     pub silence_bytes: usize,
     /// Entries of the notification log.
     pub log_entries: usize,
-    /// Notices under way at once; further groups wait.
+    /// Notices under way at once, half of them to one receiver; further ones wait.
     pub in_flight: usize,
     /// Episodes told elsewhere.
     pub suppressed: usize,

@@ -1,7 +1,7 @@
 //! Alerts and groups as they are shown.
 
 use super::core::Manager;
-use super::flush::{in_order, labels_in_order};
+use super::order::{in_order, labels_in_order};
 use crate::Now;
 use skerry_model::{Alert, Fingerprint, Labels};
 use std::sync::Arc;

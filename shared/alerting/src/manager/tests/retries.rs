@@ -131,19 +131,27 @@ fn what_is_owed_is_given_up_in_the_end() {
 }
 
 #[test]
-fn no_more_notices_are_under_way_than_may_be() {
-    let bounds = Bounds { in_flight: 2, ..Bounds::default() };
-    let text = routes("  group_by: [alertname]");
+fn no_more_notices_are_under_way_than_may_be_and_one_receiver_takes_half() {
+    let bounds = Bounds { in_flight: 4, ..Bounds::default() };
+    let text = routes("  group_by: [alertname]\n  routes:\n  - {receiver: b, matchers: [alertname=~\"b.*\"]}");
     let mut place = Place::with(&text, Options { bounds, ..Options::default() });
     place.silent = vec!["a".to_owned()];
-    for n in 0..5 {
-        place.fire(&format!("alertname={n}"));
+    for name in ["a1", "a2", "a3", "a4", "b1", "b2", "b3"] {
+        place.fire(&format!("alertname={name}"));
     }
     place.pass(10);
-    assert_eq!(place.take().len(), 2);
-    for id in 1..=2 {
-        place.manager.done(NoticeId(id), Outcome::Sent, place.now);
-    }
+    // The first receiver hangs: the second one hears all the same.
+    let told = ["10 a a1 …", "10 a a2 …", "10 b b1", "10 b b2", "10 b b3"];
+    assert_eq!(place.take(), told);
+    assert_eq!(place.metric("alertmanager_dispatcher_notices_in_flight", ""), 2.0);
+    assert_eq!(place.metric("alertmanager_dispatcher_notices_waiting", ""), 2.0);
+    place.manager.done(NoticeId(1), Outcome::Sent, place.now);
     place.pass(0);
-    assert_eq!(place.take().len(), 2, "as soon as there is room");
+    assert_eq!(place.take(), ["10 a a3 …"], "as soon as there is room");
+    place.pass(59);
+    assert_eq!(place.take(), Vec::<String>::new());
+    // By the deadline also what never had its turn is given up, and owed.
+    place.pass(1);
+    assert_eq!(place.metric("alertmanager_notifications_failed_total", "contextDeadlineExceeded"), 3.0);
+    assert_eq!(place.metric("alertmanager_nflog_entries_owed", ""), 3.0);
 }
