@@ -3,7 +3,7 @@
 use super::alerts::{Alerts, GroupId, Heard};
 use super::config::Config;
 use super::counts::Counts;
-use super::delivering::Deliveries;
+use super::deliveries::Deliveries;
 use super::groups::Groups;
 use super::inhibit::Inhibitor;
 use super::matcher;

@@ -1,18 +1,10 @@
 //! Notices on their way: first tries, further ones, and what becomes of them.
-//!
-//! Invariants:
-//! - A shell has at most so many notices at once, and for one receiver at most half of them: one that hangs does not keep
-//!   the others from being told. The rest waits in order, receiver by receiver.
-//! - A notice that waits holds no alerts: what it says is made when it is tried.
 
-use super::alerts::GroupId;
 use super::core::{Manager, Notice, NoticeId};
 use super::nflog::{AlertSet, Entry, mono_ms, ms};
 use crate::Now;
 use crate::notify::{Data, Outcome};
-use skerry_model::{Alert, Fingerprint, Mono, UnixMillis};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::Arc;
+use skerry_model::{Alert, Fingerprint, UnixMillis};
 use std::time::Duration;
 
 /// Wait before the second try.
@@ -20,170 +12,18 @@ const RETRY_FIRST: Duration = Duration::from_millis(500);
 /// Longest wait between two tries.
 const RETRY_LAST: Duration = Duration::from_secs(60);
 
-/// One integration that is being told.
-#[derive(Debug)]
-pub(super) struct Delivery {
-    /// The group; `None` where a reload took it away meanwhile.
-    group: Option<GroupId>,
-    receiver: Arc<str>,
-    index: usize,
-    kind: &'static str,
-    log_key: String,
-    attempt: u32,
-    /// A shell has it; else it waits to be tried.
-    is_out: bool,
-    /// When it has to be looked at.
-    timer: Mono,
-    deadline: Mono,
-    /// How long the log will remember it.
-    keep: Duration,
-    /// What it tells, where the group is gone.
-    sets: Option<(AlertSet, AlertSet)>,
-}
-
-impl Delivery {
-    /// One that was not tried yet.
-    pub(super) const fn new(
-        group: GroupId,
-        receiver: Arc<str>,
-        index: usize,
-        kind: &'static str,
-        log_key: String,
-        deadline: Mono,
-        keep: Duration,
-    ) -> Self {
-        let (attempt, is_out, timer, sets) = (0, false, deadline, None);
-        Self { group: Some(group), receiver, index, kind, log_key, attempt, is_out, timer, deadline, keep, sets }
-    }
-}
-
-/// All of them.
-#[derive(Debug)]
-pub(super) struct Deliveries {
-    all: BTreeMap<u64, Delivery>,
-    timers: BTreeSet<(Mono, u64)>,
-    /// Those to be tried as soon as there is room, by receiver.
-    ready: BTreeMap<Arc<str>, VecDeque<u64>>,
-    /// How many a shell has, by receiver.
-    out: BTreeMap<Arc<str>, usize>,
-    out_count: usize,
-    out_max: usize,
-    last: u64,
-}
-
-impl Deliveries {
-    pub(super) const fn new(out_max: usize) -> Self {
-        Self {
-            all: BTreeMap::new(),
-            timers: BTreeSet::new(),
-            ready: BTreeMap::new(),
-            out: BTreeMap::new(),
-            out_count: 0,
-            out_max,
-            last: 0,
-        }
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.all.len()
-    }
-
-    pub(super) const fn out_count(&self) -> usize {
-        self.out_count
-    }
-
-    pub(super) fn has_key(&self, log_key: &str) -> bool {
-        self.all.values().any(|delivery| delivery.log_key == log_key)
-    }
-
-    /// Adds one that is to be tried at once.
-    pub(super) fn add(&mut self, delivery: Delivery) {
-        self.last += 1;
-        self.timers.insert((delivery.timer, self.last));
-        self.ready.entry(delivery.receiver.clone()).or_default().push_back(self.last);
-        self.all.insert(self.last, delivery);
-    }
-
-    /// When something is to be done; the first moment of all where something can be tried.
-    pub(super) fn next(&self) -> Option<Mono> {
-        if self.eligible().is_some() { Some(Mono(0)) } else { self.timers.first().map(|(at, _)| *at) }
-    }
-
-    /// A receiver that may be told now.
-    fn eligible(&self) -> Option<&Arc<str>> {
-        let each_max = self.out_max.div_ceil(2);
-        let may = |receiver: &&Arc<str>| self.out.get(*receiver).is_none_or(|count| *count < each_max);
-        (self.out_count < self.out_max).then(|| self.ready.keys().find(may)).flatten()
-    }
-
-    /// Takes the next one that may be tried.
-    fn take_ready(&mut self) -> Option<u64> {
-        let receiver = self.eligible()?.clone();
-        let queue = self.ready.get_mut(&receiver)?;
-        let number = queue.pop_front();
-        if queue.is_empty() {
-            self.ready.remove(&receiver);
-        }
-        number
-    }
-
-    /// Takes the next one whose timer is due.
-    fn take_due(&mut self, now: Mono) -> Option<u64> {
-        self.timers.first().filter(|(at, _)| *at <= now)?;
-        self.timers.pop_first().map(|(_, number)| number)
-    }
-
-    fn arm(&mut self, number: u64, at: Mono) {
-        if let Some(delivery) = self.all.get_mut(&number) {
-            self.timers.remove(&(delivery.timer, number));
-            delivery.timer = at;
-            self.timers.insert((at, number));
-        }
-    }
-
-    /// Takes note that a shell has it, or has it no more.
-    fn set_out(&mut self, number: u64, is_out: bool) {
-        let Some(delivery) = self.all.get_mut(&number).filter(|delivery| delivery.is_out != is_out) else { return };
-        delivery.is_out = is_out;
-        let count = self.out.entry(delivery.receiver.clone()).or_default();
-        if is_out {
-            *count += 1;
-            self.out_count += 1;
-        } else {
-            *count = count.saturating_sub(1);
-            self.out_count = self.out_count.saturating_sub(1);
-            if *count == 0 {
-                self.out.remove(&delivery.receiver);
-            }
-        }
-    }
-
-    fn remove(&mut self, number: u64) -> Option<Delivery> {
-        self.set_out(number, false);
-        let delivery = self.all.remove(&number)?;
-        self.timers.remove(&(delivery.timer, number));
-        if let Some(queue) = self.ready.get_mut(&delivery.receiver) {
-            queue.retain(|other| *other != number);
-            if queue.is_empty() {
-                self.ready.remove(&delivery.receiver);
-            }
-        }
-        Some(delivery)
-    }
-}
-
 impl Manager {
     /// Gives up what took too long, and lines up what is to be tried again.
     pub(super) fn expire_deliveries(&mut self, now: Now) {
         while let Some(number) = self.deliveries.take_due(now.mono) {
-            let Some(delivery) = self.deliveries.all.get(&number) else { continue };
+            let Some(delivery) = self.deliveries.get(number) else { continue };
             if now.mono >= delivery.deadline {
                 self.fail(number, "contextDeadlineExceeded", now);
                 continue;
             }
-            let (receiver, deadline) = (delivery.receiver.clone(), delivery.deadline);
+            let deadline = delivery.deadline;
             self.deliveries.arm(number, deadline);
-            self.deliveries.ready.entry(receiver).or_default().push_back(number);
+            self.deliveries.line_up(number);
         }
     }
 
@@ -202,7 +42,7 @@ impl Manager {
     /// The notice for one more try; `None` where its group is gone.
     fn notice(&mut self, number: u64, now: Now) -> Option<Notice> {
         let config = self.config.clone();
-        let delivery = self.deliveries.all.get_mut(&number)?;
+        let delivery = self.deliveries.get_mut(number)?;
         let integration = config.receiver(&delivery.receiver)?.integrations.get(delivery.index)?;
         let group = self.groups.get(delivery.group?)?;
         let told = &group.flush.as_ref()?.told;
@@ -234,7 +74,7 @@ impl Manager {
     pub fn done(&mut self, notice: NoticeId, outcome: Outcome, now: Now) {
         self.clock = now;
         let number = notice.0;
-        let Some(delivery) = self.deliveries.all.get(&number).filter(|delivery| delivery.is_out) else { return };
+        let Some(delivery) = self.deliveries.get(number).filter(|delivery| delivery.is_out) else { return };
         match outcome {
             Outcome::Sent => {
                 let (log_key, keep) = (delivery.log_key.clone(), delivery.keep);
@@ -261,7 +101,7 @@ impl Manager {
 
     /// What a delivery tells: firing and resolved.
     fn sets_of(&self, number: u64) -> Option<(AlertSet, AlertSet)> {
-        let delivery = self.deliveries.all.get(&number)?;
+        let delivery = self.deliveries.get(number)?;
         let flush = delivery.group.and_then(|group| self.groups.get(group)?.flush.as_ref());
         flush.map(|flush| (flush.firing.clone(), flush.resolved.clone())).or_else(|| delivery.sets.clone())
     }
@@ -294,7 +134,7 @@ impl Manager {
 
     /// Gives a notice up until the next flush. Of a receiver that could not be reached in time is noted what it is owed.
     fn fail(&mut self, number: u64, reason: &'static str, now: Now) {
-        let Some(delivery) = self.deliveries.all.get(&number) else { return };
+        let Some(delivery) = self.deliveries.get(number) else { return };
         let log_key = delivery.log_key.clone();
         *self.counts.kinds.entry(delivery.kind).or_default().failed.entry(reason).or_default() += 1;
         let can_come = reason == "contextDeadlineExceeded";
@@ -338,10 +178,10 @@ impl Manager {
     /// Lets notices under way go on without their groups. Those that wait to be tried are dropped: their groups will ask
     /// anew.
     pub(super) fn detach_deliveries(&mut self) {
-        let numbers: Vec<u64> = self.deliveries.all.keys().copied().collect();
+        let numbers = self.deliveries.numbers();
         for number in numbers {
             let sets = self.sets_of(number);
-            match self.deliveries.all.get_mut(&number) {
+            match self.deliveries.get_mut(number) {
                 Some(delivery) if delivery.is_out => {
                     delivery.sets = sets;
                     delivery.group = None;

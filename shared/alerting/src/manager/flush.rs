@@ -5,7 +5,7 @@
 
 use super::alerts::{GroupId, Stored};
 use super::core::Manager;
-use super::delivering::Delivery;
+use super::deliveries::Delivery;
 use super::groups::{Flush, Group};
 use super::nflog::{AlertSet, needs_notice};
 use super::order::InOrder;

@@ -18,6 +18,7 @@ mod alerts;
 pub mod config;
 mod core;
 mod counts;
+mod deliveries;
 mod delivering;
 mod flush;
 mod groups;
