@@ -1,4 +1,4 @@
-//! The file as it is shown: as YAML that reads back, with `<secret>` for secrets.
+//! The file as it is shown: as YAML that reads back, with `<secret>` for secrets, and our own keys as comments.
 
 use serde_json::Value;
 use std::fmt::Write;
@@ -20,6 +20,10 @@ const SECRET_ENDS: [&str; 11] = [
 /// Keys of addresses that carry a token.
 const SECRET_URLS: [&str; 4] = ["slack_api_url", "webhook_url", "mattermost_webhook_url", "slack_webhook_url"];
 
+/// Keys of receivers that Alertmanager has not. Its tools read what is shown, and refuse keys that they do not know: these
+/// stand there as comments.
+const OWN_KEYS: [&str; 5] = ["local", "mqtt_configs", "syslog_configs", "exec_configs", "file_configs"];
+
 /// The tree as YAML in blocks.
 pub(super) fn text(value: &Value) -> String {
     let mut out = String::new();
@@ -33,12 +37,19 @@ fn write(value: &Value, indent: usize, key: &str, out: &mut String) {
     match value {
         Value::Object(map) => {
             for (name, value) in map {
+                let start = out.len();
                 let _ = write!(out, "{pad}{}:", scalar(&Value::String(name.clone())));
                 if is_block(value) {
                     out.push('\n');
                     write(value, indent + 1, name, out);
                 } else {
                     let _ = writeln!(out, " {}", redacted(value, name, key));
+                }
+                if key == "receivers" && OWN_KEYS.contains(&name.as_str()) {
+                    let lines = out.split_off(start);
+                    for line in lines.lines() {
+                        let _ = writeln!(out, "{pad}# {}", line.get(pad.len()..).unwrap_or_default());
+                    }
                 }
             }
         }

@@ -260,6 +260,11 @@ route:
   receiver: x
 ";
     assert_eq!(whole(text).original(), expected);
+    let text = "receivers: [{name: x, local: true, file_configs: [{path: /dev/led, firing: '1', resolved: '0'}]}]\nroute: {receiver: x}\n";
+    let shown = whole(text).original().to_owned();
+    assert!(shown.contains("# local: true\n"), "{shown}");
+    let again = skerry_yaml::read::<Value>(&shown).unwrap_or_else(|fault| panic!("{fault}\n{shown}")).value;
+    assert_eq!(again["receivers"], json!([{"name": "x"}]), "{shown}");
     assert_eq!(whole(&conf("conf.good.yml")).original().matches("<secret>").count(), 9);
 }
 
