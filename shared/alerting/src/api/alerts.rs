@@ -60,7 +60,7 @@ pub(super) fn list(manager: &Manager, query: &Query, now: Now) -> Response {
         Ok(wanted) => wanted,
         Err(response) => return response,
     };
-    let alerts = manager.alerts(now).into_iter();
+    let alerts = manager.each_alert(now);
     let alerts = alerts.filter(|alert| wanted.has(alert) && wanted.has_receiver(&alert.receivers));
     Response::list(alerts.map(|alert| shown(&alert)))
 }

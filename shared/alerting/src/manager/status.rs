@@ -47,8 +47,13 @@ impl Manager {
     /// The alerts that fire, by fingerprint.
     #[must_use]
     pub fn alerts(&self, now: Now) -> Vec<AlertStatus> {
-        let firing = self.alerts.iter().filter(|(_, stored)| stored.is_firing(now));
-        firing.map(|(id, stored)| self.status(id, stored.alert(), now)).collect()
+        self.each_alert(now).collect()
+    }
+
+    /// The same, one by one: all of them at once take several times the memory that they are kept in.
+    pub fn each_alert(&self, now: Now) -> impl Iterator<Item = AlertStatus> {
+        let firing = self.alerts.iter().filter(move |(_, stored)| stored.is_firing(now));
+        firing.map(move |(id, stored)| self.status(id, stored.alert(), now))
     }
 
     /// How many alerts fire.
