@@ -367,3 +367,6 @@ fn hmac_md5(key: &[u8], text: &[u8]) -> [u8; 16] {
     let inner = md5::digest(&[&block.map(|byte| byte ^ 0x36), text].concat());
     md5::digest(&[&block.map(|byte| byte ^ 0x5c)[..], &inner].concat())
 }
+
+#[cfg(test)]
+mod tests;

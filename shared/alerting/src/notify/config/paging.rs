@@ -113,8 +113,11 @@ pub(super) fn pagerduty(node: &mut Node<'_>, globals: &Globals, checks: &mut Che
         checks.fault(&node.at("routing_key"), "service_key is set too: one of the two is expected");
     }
     let is_v1 = service.is_some();
-    let own = if is_v1 { PAGERDUTY_V1_URL } else { PAGERDUTY_URL };
-    let url = api_url(node, "url", globals.pagerduty_url.as_ref(), own, checks);
+    let mut url = api_url(node, "url", globals.pagerduty_url.as_ref(), PAGERDUTY_URL, checks);
+    if is_v1 {
+        // As Alertmanager has it: `url` is of the second version, the first has one place.
+        url = PAGERDUTY_V1_URL.to_owned();
+    }
     let mut texts = Texts::read(
         node,
         &[

@@ -138,7 +138,7 @@ fn pagerduty_speaks_both_versions() {
     assert_eq!(body["images"], json!([{"src": "http://i", "alt": "a"}]));
     assert_eq!(posted("pagerduty_configs", entry, &resolved()).1["event_action"], "resolve");
 
-    let (url, body) = posted("pagerduty_configs", "{service_key_file: /secret}", &both());
+    let (url, body) = posted("pagerduty_configs", "{service_key_file: /secret, url: 'http://second'}", &both());
     assert!(url.contains("create_event.json"));
     assert_eq!((&body["service_key"], &body["event_type"]), (&json!("from-file"), &json!("trigger")));
     assert_eq!(body["incident_key"].as_str().unwrap().len(), 64);
