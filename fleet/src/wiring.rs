@@ -1,6 +1,6 @@
 //! Who is connected to whom: the one file that knows every part of the server.
 
-use crate::alerts::{AlertsTask, Tell};
+use crate::alerts::{AlertsTask, Notices};
 use crate::api::{self, Access, Fleet, Requests, Tails};
 use crate::clock;
 use crate::config::{BrokerFile, Config};
@@ -16,6 +16,7 @@ use crate::mqtt::{
     Admission, Broker, BrokerConfig, Downlink, Endpoint, EndpointConfig, EndpointTls, Inbound, Limits, ServerCert,
     Stats,
 };
+use crate::notify::Shell;
 use crate::pki::FleetCa;
 use crate::remote::{ReceiveTask, SendTask};
 use crate::rules::{RulesTask, RulesView};
@@ -24,8 +25,6 @@ use crate::trust::Trust;
 use anyhow::Context;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use skerry_alerting::Now;
-use skerry_alerting::notify::{Data, Integration, Outcome};
 use skerry_promapi::Runtime;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -104,8 +103,9 @@ pub async fn run(config: Config, stop: CancellationToken, ready: impl FnOnce(Add
         fired: fired_in,
     };
     let external_url = config.http.public_url.clone();
+    let notices = Notices { shell: Arc::new(Shell::new()), templates: config.alerting.templates.clone() };
     let (alerting, alerts) =
-        AlertsTask::new(config.alerting.clone(), external_url, data.clone(), signed, wall.clone(), NotYet, fired);
+        AlertsTask::new(config.alerting.clone(), external_url, data.clone(), signed, wall.clone(), notices, fired);
     let ingest = Ingest {
         store: data.clone(),
         downlink,
@@ -198,16 +198,6 @@ pub async fn run(config: Config, stop: CancellationToken, ready: impl FnOnce(Add
     tracing::info!("fleet server stopped");
     anyhow::ensure!(!ended_first, "a part of the server ended by itself; the log above has the cause");
     Ok(())
-}
-
-/// Keeps notices until there is something that carries them.
-#[derive(Clone)]
-struct NotYet;
-
-impl Tell for NotYet {
-    async fn tell(&self, _: &Integration, _: &Data, _: Duration, _: Now) -> Outcome {
-        Outcome::retry("notices are not sent yet")
-    }
 }
 
 /// Where nodes come in.

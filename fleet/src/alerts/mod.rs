@@ -19,6 +19,7 @@
 pub mod config;
 mod handle;
 pub mod history;
+mod shell;
 mod sources;
 mod state;
 mod task;
@@ -29,4 +30,5 @@ pub mod v2;
 pub use config::Config;
 pub use handle::{Alerts, Asked};
 pub use history::{HistoryList, HistoryQuery, HistoryView};
+pub use shell::Notices;
 pub use task::{AlertsTask, Tell};
