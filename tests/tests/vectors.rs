@@ -1,5 +1,5 @@
 //! Cases of the field's own suites, which lie beside the repository: all have to pass; what belongs to scaling is left
-//! out.
+//! out. And the tests that our own packs of rules come with.
 
 use skerry_tests::promqltest::Outcome;
 use skerry_tests::vectors::{files, run_file};
@@ -8,7 +8,18 @@ use std::path::Path;
 
 #[test]
 fn all_cases_pass() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/rules-vectors");
+    let passed = all_pass("../../shared/rules-vectors");
+    assert!(passed > 190, "only {passed} cases were found");
+}
+
+#[test]
+fn the_packs_pass_their_own_tests() {
+    assert!(all_pass("../shared/alerting/packs") >= 12, "rule files and tests");
+}
+
+/// Runs the cases below a folder, of which none may fail; how many there are.
+fn all_pass(folder: &str) -> usize {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
     let found = files(std::slice::from_ref(&folder)).unwrap_or_else(|error| {
         panic!("all cases are skipped: {}: {error}", folder.display());
     });
@@ -26,5 +37,5 @@ fn all_cases_pass() {
     }
     let failed = failures.lines().count();
     assert!(failures.is_empty(), "{passed} passed, {failed} failed, {skipped} skipped:\n{failures}");
-    assert!(passed > 190, "only {passed} cases were found");
+    passed
 }

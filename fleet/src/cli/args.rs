@@ -249,6 +249,13 @@ pub(super) enum RulesCommand {
     Check(RulesCheckArgs),
     /// Run unit tests of rules, in promtool's format. Exit code 1 where one fails.
     Test(RulesTestArgs),
+    /// List the packs of rules that come with Skerry.
+    Packs,
+    /// Print a pack: an ordinary rule file, to be changed and named in a config's rules.
+    Pack {
+        /// Its name.
+        name: String,
+    },
 }
 
 #[derive(Debug, Args)]

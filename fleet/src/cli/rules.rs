@@ -1,8 +1,11 @@
-//! `skerry rules`: promtool's `check rules` and `test rules`, with its exit codes and words that scripts look for.
+//! `skerry rules`: promtool's `check rules` and `test rules`, with its exit codes and words that scripts look for; and
+//! the packs of rules that come along.
 
 use super::args::{RulesCheckArgs, RulesCommand, RulesTestArgs};
 use super::output::{note, print};
-use skerry_alerting::rules::{Reading, RuleFile};
+use super::table::table;
+use anyhow::Context;
+use skerry_alerting::rules::{FLEET_PACKS, PACKS, Reading, RuleFile, pack};
 use skerry_alerting::unittest::{Files, Options, run_file};
 use skerry_yaml::Faults;
 use std::collections::BTreeMap;
@@ -17,11 +20,16 @@ const LINT_CODE: u8 = 3;
 /// Runs one of the commands.
 ///
 /// # Errors
-/// Where standard output cannot be written.
+/// Where standard output cannot be written, or there is no pack of that name.
 pub(super) fn command(command: &RulesCommand) -> anyhow::Result<ExitCode> {
     match command {
         RulesCommand::Check(args) => check(args),
         RulesCommand::Test(args) => test(args),
+        RulesCommand::Packs => packs().map(|()| ExitCode::SUCCESS),
+        RulesCommand::Pack { name } => {
+            let text = pack(name).with_context(|| format!("{name:?} is no pack; `skerry rules packs` lists them"))?;
+            print(text).map(|()| ExitCode::SUCCESS)
+        }
     }
 }
 
@@ -90,6 +98,18 @@ fn test(args: &RulesTestArgs) -> anyhow::Result<ExitCode> {
         print("\n")?;
     }
     Ok(if has_failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn packs() -> anyhow::Result<()> {
+    let mut rows = Vec::new();
+    for (place, names) in [("nodes", PACKS), ("the centre", FLEET_PACKS)] {
+        for name in names {
+            let text = pack(name).unwrap_or_default();
+            let rules = RuleFile::parse(name, text).map_or(0, |(file, _)| count(&file));
+            rows.push([(*name).to_owned(), place.to_owned(), rules.to_string()].to_vec());
+        }
+    }
+    print(&table(&["NAME", "FOR", "RULES"], &rows))
 }
 
 /// What is looked for besides faults.
