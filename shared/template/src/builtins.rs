@@ -1,11 +1,10 @@
 //! Go's own functions.
 
-use crate::compare::{equal, ordered};
+use crate::compare::{at_most, equal, less};
 use crate::print::{print, print_line};
 use crate::printf::printf;
 use crate::run::{Ctx, Function};
 use crate::value::Value;
-use std::cmp::Ordering;
 
 type Result_ = Result<Value, String>;
 
@@ -19,10 +18,11 @@ pub(crate) const FUNCTIONS: &[Function] = &[
     Function { name: "not", params: &["any"], call: |args, _| Ok(Value::Bool(!args[0].is_true())) },
     Function { name: "eq", params: MANY, call: |args, _| equal(&args[0], &args[1..]).map(Value::Bool) },
     Function { name: "ne", params: TWO, call: |args, _| equal(&args[0], &args[1..]).map(|same| Value::Bool(!same)) },
-    Function { name: "lt", params: TWO, call: |args, _| compared(args, Ordering::is_lt) },
-    Function { name: "le", params: TWO, call: |args, _| compared(args, Ordering::is_le) },
-    Function { name: "gt", params: TWO, call: |args, _| compared(args, Ordering::is_gt) },
-    Function { name: "ge", params: TWO, call: |args, _| compared(args, Ordering::is_ge) },
+    // gt and ge are le and lt turned round, also for what is no number: that is greater than everything, as in Go.
+    Function { name: "lt", params: TWO, call: |args, _| less(&args[0], &args[1]).map(Value::Bool) },
+    Function { name: "le", params: TWO, call: |args, _| at_most(&args[0], &args[1]).map(Value::Bool) },
+    Function { name: "gt", params: TWO, call: |args, _| at_most(&args[0], &args[1]).map(|is| Value::Bool(!is)) },
+    Function { name: "ge", params: TWO, call: |args, _| less(&args[0], &args[1]).map(|is| Value::Bool(!is)) },
     Function { name: "len", params: &["any"], call: length },
     Function { name: "index", params: MANY, call: index },
     Function { name: "slice", params: MANY, call: slice },
@@ -51,10 +51,6 @@ pub(crate) const FUNCTIONS: &[Function] = &[
     Function { name: "js", params: &["...any"], call: |args, _| Ok(js(&joined(args)).into()) },
     Function { name: "urlquery", params: &["...any"], call: |args, _| Ok(query_escaped(&joined(args)).into()) },
 ];
-
-fn compared(args: &[Value], is: fn(Ordering) -> bool) -> Result_ {
-    ordered(&args[0], &args[1], is).map(Value::Bool)
-}
 
 /// Arguments as one text.
 fn joined(args: &[Value]) -> String {
@@ -108,7 +104,10 @@ fn slice(args: &[Value], ctx: &mut Ctx<'_>) -> Result_ {
         Value::Nil => return Err("slice of untyped nil".into()),
         other => return Err(format!("can't slice item of type {}", other.type_name())),
     };
-    if args.len() > 4 || (args.len() > 3 && matches!(value, Value::Text(_))) {
+    if args.len() == 4 && matches!(value, Value::Text(_)) {
+        return Err("cannot 3-index slice a string".into());
+    }
+    if args.len() > 4 {
         return Err(format!("too many slice indexes: {}", args.len() - 1));
     }
     let mut bounds = [0, length, length];

@@ -30,12 +30,17 @@ pub(crate) fn equal(first: &Value, others: &[Value]) -> Result<bool, String> {
     Ok(false)
 }
 
-/// Whether the first stands so to the second.
-pub(crate) fn ordered(first: &Value, second: &Value, is: fn(Ordering) -> bool) -> Result<bool, String> {
+/// Whether the first is less than the second; `false` where one is no number.
+pub(crate) fn less(first: &Value, second: &Value) -> Result<bool, String> {
     match (first, second) {
         (Value::Bool(_) | Value::Nil | Value::List(_) | Value::Map(_) | Value::Object(_), _) => Err(INVALID.into()),
-        _ => Ok(order(first, second).ok_or(INCOMPATIBLE)?.is_some_and(is)),
+        _ => Ok(order(first, second).ok_or(INCOMPATIBLE)? == Some(Ordering::Less)),
     }
+}
+
+/// Whether the first is less than the second or equal to it.
+pub(crate) fn at_most(first: &Value, second: &Value) -> Result<bool, String> {
+    Ok(less(first, second)? || equal(first, std::slice::from_ref(second))?)
 }
 
 /// `None` where they cannot be compared, an inner `None` where one is no number.

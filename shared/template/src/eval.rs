@@ -118,7 +118,11 @@ impl<'a> Run<'a, '_> {
             (Dot::Root, [first, ..]) => self.ctx.root().field(first)?,
             (Dot::Value(value), [first, ..]) => methods::field(value, first)?,
         };
-        for name in plain.iter().skip(1) {
+        for (at, name) in plain.iter().enumerate().skip(1) {
+            // Nothing below nothing, but what a map should have had is missed.
+            if matches!(value, Value::Nil) && !(at == 1 && matches!(self.whole(from), Value::Nil)) {
+                return Err(Fault::Here(format!("nil pointer evaluating interface {{}}.{name}")));
+            }
             value = methods::field(&value, name)?;
         }
         if has_args && let Some(name) = names.last() {

@@ -74,7 +74,7 @@ pub fn printf(format: &str, args: &[Value], bytes_max: usize) -> Result<String, 
             is_reordered |= index(&mut rest, &mut next, &mut is_bad_index);
             match size(&mut rest, args, &mut next) {
                 Size::None => flags.precision = Some(0),
-                Size::Of(precision) if precision < 0 => {}
+                Size::Of(precision) if precision < 0 => out.push_str("%!(BADPREC)"),
                 Size::Of(precision) => flags.precision = Some(bounded(precision)),
                 Size::Bad => out.push_str("%!(BADPREC)"),
             }
@@ -154,7 +154,7 @@ fn one(arg: &Value, verb: char, flags: Flags, out: &mut String, depth: usize) {
     match (verb, arg) {
         ('T', _) => return pad(arg.type_name(), flags, out),
         ('v', Value::Nil) => return pad("<nil>", flags, out),
-        (_, Value::Nil) => return bad(arg, verb, out),
+        (_, Value::Nil) => return bad(arg, verb, flags, out),
         ('v' | 's' | 'q' | 'x' | 'X', Value::Time(_) | Value::Duration(_)) => {
             return text(&arg.moment_text().unwrap_or_default(), verb, flags, out);
         }
@@ -163,7 +163,7 @@ fn one(arg: &Value, verb: char, flags: Flags, out: &mut String, depth: usize) {
     match arg {
         Value::Bool(value) => match verb {
             't' | 'v' => pad(if *value { "true" } else { "false" }, flags, out),
-            _ => bad(arg, verb, out),
+            _ => bad(arg, verb, flags, out),
         },
         Value::Int(whole) | Value::Duration(whole) => match verb {
             'v' | 'd' | 'b' | 'o' | 'O' | 'x' | 'X' => integer(*whole, verb, flags, out),
@@ -176,14 +176,14 @@ fn one(arg: &Value, verb: char, flags: Flags, out: &mut String, depth: usize) {
                     _ => pad(&format!("U+{whole:04X}"), flags, out),
                 }
             }
-            _ => bad(arg, verb, out),
+            _ => bad(arg, verb, flags, out),
         },
         Value::Float(number) => float(*number, arg, verb, flags, out),
         Value::Text(held) | Value::Html(held) => match verb {
             'v' | 's' | 'q' | 'x' | 'X' => text(held, verb, flags, out),
-            _ => bad(arg, verb, out),
+            _ => bad(arg, verb, flags, out),
         },
-        Value::Nil | Value::Time(_) => bad(arg, verb, out),
+        Value::Nil | Value::Time(_) => bad(arg, verb, flags, out),
         Value::Object(object) if matches!(verb, 'v' | 's' | 'q') && object.text().is_some() => {
             text(&object.text().unwrap_or_default(), verb, flags, out);
         }
@@ -221,12 +221,20 @@ fn parts(arg: &Value, verb: char, flags: Flags, out: &mut String, depth: usize) 
     }
 }
 
-fn bad(arg: &Value, verb: char, out: &mut String) {
+/// A value that the verb is not for, as Go tells it.
+fn bad(arg: &Value, verb: char, flags: Flags, out: &mut String) {
     out.extend(["%!", verb.encode_utf8(&mut [0; 4]), "("]);
-    if !matches!(arg, Value::Nil) {
-        out.extend([arg.type_name(), "="]);
+    match arg {
+        Value::Nil => out.push_str("<nil>"),
+        Value::List(_) | Value::Map(_) | Value::Object(_) | Value::Time(_) => {
+            out.extend([arg.type_name(), "="]);
+            value(arg, out, 0);
+        }
+        arg => {
+            out.extend([arg.type_name(), "="]);
+            one(arg, 'v', flags, out, 0);
+        }
     }
-    value(arg, out, 0);
     out.push(')');
 }
 
@@ -291,7 +299,7 @@ fn float(held: f64, arg: &Value, verb: char, mut flags: Flags, out: &mut String)
         'f' | 'F' => float_fixed(held, precision.unwrap_or(6)),
         'e' => float_exponent(held, precision.unwrap_or(6)),
         'E' => float_exponent(held, precision.unwrap_or(6)).replace('e', "E"),
-        _ => return bad(arg, verb, out),
+        _ => return bad(arg, verb, flags, out),
     };
     // Infinity has its sign only where it is asked for or the verb is v.
     let (is_negative, digits) = match written.strip_prefix(['-', '+']) {
@@ -300,7 +308,7 @@ fn float(held: f64, arg: &Value, verb: char, mut flags: Flags, out: &mut String)
     };
     if !held.is_finite() {
         flags.zero = false;
-        flags.plus |= held.is_infinite();
+        flags.plus |= held.is_infinite() && !flags.space;
     }
     number(sign(is_negative, flags), "", digits, flags, out);
 }

@@ -310,7 +310,7 @@ impl<'a, 'c> Run<'a, 'c> {
             }
             Node::If(branches) => return self.branches(branches, dot, false, out),
             Node::With(branches) => return self.branches(branches, dot, true, out),
-            Node::Range(branches) => return self.range(node, branches, dot, out),
+            Node::Range(branches) => return self.range(branches, dot, out),
             Node::Template(_, name, pipe) => {
                 self.at = Some(node);
                 let block = self.ctx.templates.block(name);
@@ -361,11 +361,10 @@ impl<'a, 'c> Run<'a, 'c> {
         flow
     }
 
-    fn range(&mut self, node: &'a Node, branches: &'a Branches, dot: &Dot, out: &mut String) -> Result<Flow, Fault> {
+    fn range(&mut self, branches: &'a Branches, dot: &Dot, out: &mut String) -> Result<Flow, Fault> {
         let Some((pipe, body)) = branches.arms.first() else { return Ok(Flow::Next) };
         let held = self.variables.len();
         let value = self.pipe(pipe, dot)?.plain();
-        self.at = Some(node);
         let count = match &value {
             Value::Nil => 0,
             Value::List(items) => items.len(),

@@ -57,7 +57,7 @@ fn written(text: &str) -> Result<String, String> {
 fn what_templates_write() {
     for (template, expected) in [
         ("a {{- \" b \" -}} \n c {{/* d */}}e {{- /* f */ -}} g", "a b c eg"),
-        ("{{.Name}}|{{.Gone}}|{{.Gone.Deeper}}|{{.Labels.app}}|{{.Labels.gone}}|", "N <b>|<no value>|<no value>|web||"),
+        ("{{.Name}}|{{.Gone}}|{{.Labels.app}}|{{.Labels.gone}}|", "N <b>|<no value>|web||"),
         ("{{.Count}} {{.Ratio}} {{.Yes}} {{.List}} {{.Labels}}", "3 0.5 true [3 1 2] map[app:web zone:b]"),
         ("{{1.0}} {{1e6}} {{0x10}} {{010}} {{0b11}} {{1_000}} {{'a'}} {{-3}} {{.5}}", "1 1e+06 16 8 3 1000 97 -3 0.5"),
         ("{{\"a\\tb\\u00e9\\x41\\101\"}} {{`r\\n`}}", "a\tbéAA r\\n"),
