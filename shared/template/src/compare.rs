@@ -12,8 +12,9 @@ pub(crate) fn equal(first: &Value, others: &[Value]) -> Result<bool, String> {
     if others.is_empty() {
         return Err("missing argument for comparison".into());
     }
+    let plain = first.plain();
     for other in others {
-        let same = match (first, other) {
+        let same = match (&plain, other) {
             (Value::Nil, Value::Nil) => true,
             (Value::Nil, _) | (_, Value::Nil) => false,
             (Value::Bool(a), Value::Bool(b)) => a == b,

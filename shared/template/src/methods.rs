@@ -50,6 +50,7 @@ pub(crate) fn call(value: &Value, name: &str, args: &[Value]) -> Result<Value, S
     };
     match called {
         Some(result) => result,
+        None if matches!(value.plain(), Value::Map(_)) => Err(format!("{name} is not a method but has arguments")),
         None if field(value, name).is_ok() => Err(format!("{name} has arguments but cannot be invoked as function")),
         None => Err(format!("can't evaluate field {name} in type {}", value.type_name())),
     }

@@ -15,9 +15,10 @@ mod link;
 mod vector;
 
 use skerry_model::{Labels, UnixMillis};
-use skerry_template::{Functions, Limits, Map, Root, Template, Value};
+use skerry_template::{Functions, Limits, ParseError, Root, RunError, Template, Value};
 use std::cell::Cell;
 use std::fmt;
+use std::sync::Arc;
 
 pub use functions::FUNCTIONS;
 
@@ -55,9 +56,9 @@ pub struct Expansion<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ExpandError {
     /// It is no template.
-    Parse(skerry_template::ParseError),
+    Parse(ParseError),
     /// It failed while it was run.
-    Run(String, skerry_template::RunError),
+    Run(String, RunError),
 }
 
 impl fmt::Display for ExpandError {
@@ -71,6 +72,50 @@ impl fmt::Display for ExpandError {
 
 impl std::error::Error for ExpandError {}
 
+/// A text of a rule, read once: parsing costs more than most expansions.
+#[derive(Debug, Clone)]
+pub struct Text {
+    text: Arc<str>,
+    /// `None` where nothing in it is to be expanded.
+    template: Option<Arc<Template>>,
+}
+
+impl Text {
+    /// Of a text; `name` is what faults call it: `__alert_NAME` for rules.
+    ///
+    /// # Errors
+    /// What is wrong with it, as rule files are told.
+    pub fn parse(name: &str, text: &str) -> Result<Self, ParseError> {
+        let template = match text.contains("{{") {
+            true => Some(Arc::new(parsed(name, &format!("{VARIABLES}{text}"))?)),
+            false => None,
+        };
+        Ok(Self { text: text.into(), template })
+    }
+
+    /// As it is written.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether it says the same of every alert.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        self.template.is_none()
+    }
+
+    /// The text with what its actions give; the expansion's name is cited.
+    ///
+    /// # Errors
+    /// [`ExpandError::Run`] where it fails.
+    pub fn expand(&self, expansion: &Expansion<'_>) -> Result<String, ExpandError> {
+        let Some(template) = &self.template else { return Ok(self.text.to_string()) };
+        let root = Alert { expansion, queries: Cell::new(0) };
+        template.text(&root, LIMITS).map_err(|error| ExpandError::Run(expansion.name.to_owned(), error))
+    }
+}
+
 /// A text with what its actions give.
 ///
 /// # Errors
@@ -79,9 +124,7 @@ pub fn expand(text: &str, expansion: &Expansion<'_>) -> Result<String, ExpandErr
     if !text.contains("{{") {
         return Ok(text.to_owned());
     }
-    let template = parsed(expansion.name, &format!("{VARIABLES}{text}")).map_err(ExpandError::Parse)?;
-    let root = Alert { expansion, queries: Cell::new(0) };
-    template.text(&root, LIMITS).map_err(|error| ExpandError::Run(expansion.name.to_owned(), error))
+    Text::parse(expansion.name, text).map_err(ExpandError::Parse)?.expand(expansion)
 }
 
 /// As [`expand`], with the fault as Prometheus writes it in the text's place: `<error expanding template: …>`.
@@ -104,14 +147,11 @@ pub fn expand_over(text: &str, data: Value, expansion: &Expansion<'_>) -> Result
 ///
 /// # Errors
 /// What is wrong with it.
-pub fn check(name: &str, text: &str) -> Result<(), skerry_template::ParseError> {
-    if !text.contains("{{") {
-        return Ok(());
-    }
-    parsed(name, &format!("{VARIABLES}{text}")).map(|_| ())
+pub fn check(name: &str, text: &str) -> Result<(), ParseError> {
+    Text::parse(name, text).map(|_| ())
 }
 
-fn parsed(name: &str, text: &str) -> Result<Template, skerry_template::ParseError> {
+fn parsed(name: &str, text: &str) -> Result<Template, ParseError> {
     Template::parse(name, text, &Functions::new(&[FUNCTIONS]))
 }
 
@@ -129,7 +169,7 @@ impl Root for Alert<'_> {
     fn dot(&self) -> Value {
         let fields = ["Labels", "ExternalLabels", "ExternalURL", "Value"];
         let values = fields.map(|name| self.field(name).unwrap_or(Value::Nil));
-        Value::Object(std::sync::Arc::new(vector::Struct {
+        Value::Object(Arc::new(vector::Struct {
             type_name: TYPE,
             fields: &["Labels", "ExternalLabels", "ExternalURL", "Value"],
             values: values.into(),
@@ -138,8 +178,8 @@ impl Root for Alert<'_> {
 
     fn field(&self, name: &str) -> Result<Value, String> {
         Ok(match name {
-            "Labels" => Map::of_texts(self.expansion.labels.iter()).into(),
-            "ExternalLabels" => Map::of_texts(self.expansion.external_labels.iter()).into(),
+            "Labels" => vector::labels(self.expansion.labels),
+            "ExternalLabels" => vector::labels(self.expansion.external_labels),
             "ExternalURL" => self.expansion.external_url.into(),
             "Value" => Value::Float(self.expansion.value),
             _ => return Err(format!("can't evaluate field {name} in type {TYPE}")),

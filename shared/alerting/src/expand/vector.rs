@@ -36,6 +36,29 @@ impl Object for Struct {
     }
 }
 
+/// Labels as templates see them, without a copy: a map in which an absent label is empty.
+#[derive(Debug)]
+struct Named(Labels);
+
+impl Object for Named {
+    fn type_name(&self) -> &str {
+        "map[string]string"
+    }
+
+    fn field(&self, name: &str) -> Option<Value> {
+        Some(self.0.value(name).into())
+    }
+
+    fn plain(&self) -> Option<Value> {
+        Some(Map::of_texts(self.0.iter()).into())
+    }
+}
+
+/// Labels as a value.
+pub(crate) fn labels(labels: &Labels) -> Value {
+    Value::Object(Arc::new(Named(labels.clone())))
+}
+
 /// Samples in their order.
 #[derive(Debug)]
 struct Vector(Arc<[Value]>);
@@ -56,8 +79,8 @@ impl Object for Vector {
 
 /// An answer as a value.
 pub(crate) fn value(samples: Vec<(Labels, f64)>) -> Value {
-    let sample = |(labels, value): (Labels, f64)| {
-        let values = vec![Map::of_texts(labels.iter()).into(), Value::Float(value)];
+    let sample = |(named, value): (Labels, f64)| {
+        let values = vec![labels(&named), Value::Float(value)];
         Value::Object(Arc::new(Struct { type_name: SAMPLE, fields: &["Labels", "Value"], values }))
     };
     of_samples(samples.into_iter().map(sample).collect())
@@ -80,7 +103,7 @@ pub(crate) fn samples(vector: &Value) -> Arc<[Value]> {
 pub(crate) fn label(sample: &Value, name: &str) -> Value {
     match sample {
         Value::Object(sample) => match sample.field("Labels") {
-            Some(Value::Map(labels)) => labels.at(name),
+            Some(Value::Object(labels)) => labels.field(name).unwrap_or_else(|| "".into()),
             _ => "".into(),
         },
         _ => "".into(),
