@@ -1,6 +1,6 @@
 //! Templates of rules: what an expansion is given, and bounds on what it makes.
 
-use crate::expand::{self, Expansion};
+use crate::expand::{self, ExpandError, Expansion, Text};
 use skerry_model::{Labels, UnixMillis};
 use skerry_promql::{Limits, Query, Source, Span, Value};
 
@@ -20,6 +20,14 @@ pub(super) fn check(alert: &str, text: &str) -> Result<(), String> {
     expand::check(&title(alert), text).map_err(|error| error.to_string())
 }
 
+/// A text of an alert, read once for all results of an evaluation; or what is wrong with it.
+pub(super) type Prepared = Result<Text, String>;
+
+/// Reads a text of that alert.
+pub(super) fn prepared(alert: &str, text: &str) -> Prepared {
+    Text::parse(&title(alert), text).map_err(|error| ExpandError::Parse(error).to_string())
+}
+
 /// What all templates of an evaluation are given.
 pub(super) struct Texts<'a> {
     pub(super) external_labels: &'a Labels,
@@ -36,9 +44,10 @@ impl Texts<'_> {
     ///
     /// # Errors
     /// What goes wrong in it.
-    pub(super) fn expand(&self, alert: &str, text: &str, labels: &Labels, value: f64) -> Result<String, String> {
-        if !text.contains("{{") {
-            return Ok(cut(text.to_owned(), self.bytes_max));
+    pub(super) fn expand(&self, alert: &str, text: &Prepared, labels: &Labels, value: f64) -> Result<String, String> {
+        let text = text.as_ref().map_err(String::clone)?;
+        if text.is_plain() {
+            return Ok(cut(text.as_str().to_owned(), self.bytes_max));
         }
         let expansion = Expansion {
             name: &title(alert),
@@ -49,7 +58,7 @@ impl Texts<'_> {
             now: self.at,
             query: &|expr| self.query(expr),
         };
-        let text = expand::expand(text, &expansion).map_err(|error| error.to_string())?;
+        let text = text.expand(&expansion).map_err(|error| error.to_string())?;
         Ok(cut(text, self.bytes_max))
     }
 

@@ -2,7 +2,7 @@
 
 use super::alerts::{ALERTS, ALERTS_FOR_STATE, Alerts, Before, Changed, Demands, Met, Rows};
 use super::evaluation::before;
-use crate::rules::texts::{Texts, cut};
+use crate::rules::texts::{Prepared, Texts, cut, prepared};
 use crate::rules::{GroupSpec, Kind, Limits, RuleSpec};
 use skerry_model::{Labels, Sample, UnixMillis, stale_nan};
 use skerry_promapi::RuleHealth;
@@ -247,9 +247,14 @@ impl Rule {
             ));
         }
         let mut met = BTreeMap::new();
+        // A rule that is quiet reads none of its texts.
+        let read = |text: &str| prepared(&self.name, text);
+        let label_texts: Vec<Prepared> = self.labels.iter().filter(|_| found > 0).map(|(_, text)| read(text)).collect();
+        let annotation_texts: Vec<Prepared> =
+            annotations.iter().filter(|_| found > 0).map(|(_, text)| read(text)).collect();
         for Series { labels, points } in results {
             let value = points.first().map_or(0.0, |point| point.value);
-            let mut expand = |text: &str| match moment.texts.expand(&self.name, text, &labels, value) {
+            let mut expand = |text: &Prepared| match moment.texts.expand(&self.name, text, &labels, value) {
                 Ok(text) => text,
                 Err(error) => {
                     let text = cut(format!("<error expanding template: {error}>"), moment.limits.text_bytes_max);
@@ -257,8 +262,10 @@ impl Rule {
                     text
                 }
             };
-            let set: Vec<(&str, String)> = self.labels.iter().map(|(name, text)| (&**name, expand(text))).collect();
-            let told: Vec<(&str, String)> = annotations.iter().map(|(name, text)| (name, expand(text))).collect();
+            let named = self.labels.iter().zip(&label_texts);
+            let set: Vec<(&str, String)> = named.map(|((name, _), text)| (&**name, expand(text))).collect();
+            let named = annotations.iter().zip(&annotation_texts);
+            let told: Vec<(&str, String)> = named.map(|((name, _), text)| (name, expand(text))).collect();
             let labels = alert_labels(&labels, &set, &self.name)?;
             if met.insert(labels, Met { value, annotations: fitting(told) }).is_some() {
                 return Err("vector contains metrics with the same labelset after applying alert labels".into());
