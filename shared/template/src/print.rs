@@ -5,10 +5,13 @@ use crate::value::Value;
 
 /// Deepest nesting of lists and maps that is written.
 const DEPTH_MAX: usize = 32;
+/// From which length on nothing more is written: a list that holds another twice, and so on, is soon longer than any
+/// memory.
+pub(crate) const BYTES_MAX: usize = 1 << 21;
 
 /// Writes a value behind `out` as `%v` does.
 pub(crate) fn value(value_: &Value, out: &mut String, depth: usize) {
-    if depth > DEPTH_MAX {
+    if depth > DEPTH_MAX || out.len() > BYTES_MAX {
         out.push('…');
         return;
     }

@@ -1,7 +1,7 @@
 //! Go's `fmt.Sprintf`, for the values that templates have.
 
 use crate::number::{float_exponent, float_fixed, float_general, float_text};
-use crate::print::{quoted, quoted_by, value};
+use crate::print::{BYTES_MAX, quoted, quoted_by, value};
 use crate::value::Value;
 
 /// Widest field and longest precision.
@@ -194,7 +194,7 @@ fn one(arg: &Value, verb: char, flags: Flags, out: &mut String, depth: usize) {
 /// A list or map: the verb for each of what it holds.
 fn parts(arg: &Value, verb: char, flags: Flags, out: &mut String, depth: usize) {
     match arg {
-        _ if depth > 16 => out.push('…'),
+        _ if depth > 16 || out.len() > BYTES_MAX => out.push('…'),
         Value::List(items) => {
             out.push('[');
             for (at, item) in items.iter().enumerate() {

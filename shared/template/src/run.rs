@@ -155,6 +155,7 @@ impl<'a> Ctx<'a> {
     /// Counts what a function made.
     pub(crate) fn made(&mut self, value: &Value) -> Result<(), String> {
         if let Some(text) = value.as_text() {
+            self.bounded("function", text.len())?;
             self.made = self.made.saturating_add(text.len());
             let most = self.limits.bytes.saturating_mul(MADE_FACTOR);
             if self.made > most {

@@ -219,6 +219,13 @@ fn no_template_takes_long_or_much() {
         let error = written(template).unwrap_err();
         assert!(error.contains(told), "{template}: {error}");
     }
+    // What holds another twice is written no longer than the bound.
+    let mut doubled = Value::from("x");
+    for _ in 0..40 {
+        doubled = vec![doubled.clone(), doubled].into();
+    }
+    assert!(crate::print(std::slice::from_ref(&doubled)).len() < 10 << 20);
+    assert!(crate::printf("%v %d", &[doubled.clone(), doubled], 1 << 20).is_err());
     for deep in [
         "{{if .a}}".repeat(100),
         format!("{{{{{}", "(".repeat(100)),
