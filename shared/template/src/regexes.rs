@@ -52,6 +52,11 @@ fn as_re2(text: &str) -> String {
                 Some('w') => out.push_str("[0-9A-Za-z_]"),
                 Some('W') => out.push_str("[^0-9A-Za-z_]"),
                 Some(bound @ ('b' | 'B')) if !is_class => out.extend(["(?-u:\\", bound.encode_utf8(&mut [0; 4]), ")"]),
+                Some('Q') if !is_class => {
+                    let (literal, behind) = chars.as_str().split_once("\\E").unwrap_or((chars.as_str(), ""));
+                    out.push_str(&regex::escape(literal));
+                    chars = behind.chars();
+                }
                 escaped => out.extend(std::iter::once('\\').chain(escaped)),
             },
             '[' if !is_class => {
@@ -80,8 +85,12 @@ fn as_re2(text: &str) -> String {
                 is_class = false;
                 out.push(']');
             }
-            // Rust takes two of these for an operation between classes.
-            '&' | '~' | '-' if is_class && chars.as_str().starts_with(c) => out.extend(['\\', c]),
+            // Rust takes two of these for an operation between classes; the second of two dashes ends a range.
+            '-' if is_class && chars.as_str().starts_with('-') => {
+                chars.next();
+                out.push_str("-\\-");
+            }
+            '&' | '~' if is_class && chars.as_str().starts_with(c) => out.extend(['\\', c]),
             c => out.push(c),
         }
     }
@@ -122,7 +131,9 @@ mod tests {
             (r"^[[a]+$", "[a", true),
             (r"^[[:alpha:]\d]+$", "a1", true),
             (r"^[a&&b]+$", "&", true),
-            (r"^[!--]+$", "-", true),
+            (r"^[!--]+$", ",-", true),
+            (r"^\Qa.b\Ec$", "a.bc", true),
+            (r"^\Qa.b", "axb", false),
             (r"\bb\b", "éb", true),
             (r"^\\w$", r"\w", true),
             (r"^\.$", "a", false),
