@@ -5,6 +5,7 @@ mod holding;
 mod keeping;
 mod retries;
 mod silences;
+mod soak;
 
 use super::*;
 use crate::Now;
