@@ -108,7 +108,9 @@ impl Silence {
             if let Some(at) = set.iter().position(|matcher| !matcher::is_name(matcher.name())) {
                 return invalid(format!("invalid label matcher {at}: invalid label name \"\""));
             }
-            if set.iter().all(|matcher| matcher.matches("")) {
+            // As upstream has it: a negative one never counts as one that takes everything.
+            let takes_empty = |matcher: &Matcher| matches!(matcher.op(), Op::Equal | Op::Regex) && matcher.matches("");
+            if set.iter().all(takes_empty) {
                 return invalid("at least one matcher must not match the empty string".to_owned());
             }
         }

@@ -73,7 +73,7 @@ fn what_can_be_no_silence_is_refused() {
         (vec![], "silence invalid: at least one matcher required"),
         (vec![matcher("a", Op::Equal, "")], "silence invalid: at least one matcher must not match the empty string"),
         (
-            vec![matcher("a", Op::Regex, ".*"), matcher("b", Op::NotEqual, "x")],
+            vec![matcher("a", Op::Regex, ".*"), matcher("b", Op::Equal, "")],
             "silence invalid: at least one matcher must not match the empty string",
         ),
         (vec![matcher("", Op::Equal, "x")], "silence invalid: invalid label matcher 0: invalid label name \"\""),
@@ -81,6 +81,8 @@ fn what_can_be_no_silence_is_refused() {
         let bad = Silence { matchers: vec![matchers], ..silence(&place, 0, 60) };
         assert_eq!(place.manager.set_silence(bad, place.now).unwrap_err().to_string(), problem);
     }
+    let negative = Silence { matchers: vec![vec![matcher("a", Op::NotRegex, "b|c")]], ..silence(&place, 0, 60) };
+    assert!(place.manager.set_silence(negative, place.now).is_ok());
     let backwards = silence(&place, 60, 0);
     let error = place.manager.set_silence(backwards, place.now).unwrap_err();
     assert_eq!(error.to_string(), "silence invalid: end time must not be before start time");
