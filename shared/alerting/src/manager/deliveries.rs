@@ -9,6 +9,7 @@ use super::alerts::GroupId;
 use super::nflog::AlertSet;
 use skerry_model::Mono;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -53,6 +54,8 @@ impl Delivery {
 #[derive(Debug)]
 pub(super) struct Deliveries {
     all: BTreeMap<u64, Delivery>,
+    /// Hashes of their keys in the log.
+    keys: BTreeSet<u64>,
     timers: BTreeSet<(Mono, u64)>,
     /// Those to be tried as soon as there is room, by receiver.
     ready: BTreeMap<Arc<str>, VecDeque<u64>>,
@@ -67,6 +70,7 @@ impl Deliveries {
     pub(super) const fn new(out_max: usize) -> Self {
         Self {
             all: BTreeMap::new(),
+            keys: BTreeSet::new(),
             timers: BTreeSet::new(),
             ready: BTreeMap::new(),
             out: BTreeMap::new(),
@@ -84,8 +88,9 @@ impl Deliveries {
         self.out_count
     }
 
+    /// Whether one tells the same integration of the same group.
     pub(super) fn has_key(&self, log_key: &str) -> bool {
-        self.all.values().any(|delivery| delivery.log_key == log_key)
+        self.keys.contains(&hash(log_key))
     }
 
     pub(super) fn get(&self, number: u64) -> Option<&Delivery> {
@@ -103,6 +108,7 @@ impl Deliveries {
     /// Adds one that is to be tried at once.
     pub(super) fn add(&mut self, delivery: Delivery) {
         self.last += 1;
+        self.keys.insert(hash(&delivery.log_key));
         self.timers.insert((delivery.timer, self.last));
         self.all.insert(self.last, delivery);
         self.line_up(self.last);
@@ -170,10 +176,13 @@ impl Deliveries {
     }
 
     pub(super) fn remove(&mut self, number: u64) -> Option<Delivery> {
+        let was_out = self.all.get(&number)?.is_out;
         self.set_out(number, false);
         let delivery = self.all.remove(&number)?;
+        self.keys.remove(&hash(&delivery.log_key));
         self.timers.remove(&(delivery.timer, number));
-        if let Some(queue) = self.ready.get_mut(&delivery.receiver) {
+        // What a shell had is in no line.
+        if let Some(queue) = self.ready.get_mut(&delivery.receiver).filter(|_| !was_out) {
             queue.retain(|other| *other != number);
             if queue.is_empty() {
                 self.ready.remove(&delivery.receiver);
@@ -181,4 +190,10 @@ impl Deliveries {
         }
         Some(delivery)
     }
+}
+
+fn hash(log_key: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    log_key.hash(&mut hasher);
+    hasher.finish()
 }

@@ -182,3 +182,17 @@ fn the_unknown_end_of_an_alert_is_told_to_nobody() {
     assert_eq!(place.take(), Vec::<String>::new());
     assert_eq!(place.manager.alerts.len(), 0);
 }
+
+#[test]
+fn ten_thousand_groups_at_once_are_told_one_by_one() {
+    let bounds = Bounds { alerts: 10_000, groups: 10_000, log_entries: 10_000, ..Bounds::default() };
+    let mut place = Place::with(&routes("  group_by: ['...']"), Options { bounds, ..Options::default() });
+    for n in 0..10_000 {
+        place.fire(&format!("alertname=NodeGone node=n{n}"));
+    }
+    place.pass(10);
+    assert_eq!(place.take().len(), 10_000);
+    assert_eq!(place.metric("alertmanager_notifications_total", "webhook"), 10_000.0);
+    place.pass(600);
+    assert_eq!(place.take(), Vec::<String>::new());
+}
