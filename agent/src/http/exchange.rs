@@ -257,6 +257,7 @@ async fn talk(
         let headed = Instant::now();
         trace.processing += headed - begin;
         trace.body_bytes = 0;
+        trace.status = Some(answer.status());
         let (parts, mut body) = answer.into_parts();
         let head = Head { status: parts.status, version: parts.version, headers: parts.headers, url: url.to_owned() };
         if may_redirect && redirect(&head).is_some() {

@@ -113,6 +113,8 @@ pub struct Trace {
     pub remote: Option<SocketAddr>,
     /// TLS of the last connection; `None` where it was plain.
     pub peer: Option<TlsPeer>,
+    /// Status of the last answer, as soon as its head came; its body may have failed.
+    pub status: Option<StatusCode>,
     /// Bytes of the last answer's body that came.
     pub body_bytes: usize,
 }

@@ -11,6 +11,9 @@ use tokio::time::Instant;
 /// Redirects that are followed.
 const REDIRECTS_MAX: usize = 10;
 
+/// Of the time that is left, how much one exchange may take.
+const SHARE: f64 = 0.95;
+
 /// What of an answer decides.
 #[derive(Default)]
 struct Heard {
@@ -41,7 +44,8 @@ async fn exchange(delivery: HttpDelivery, system: &SystemRoots, until: Instant) 
     let mut request = Request {
         method: if delivery.method == "PUT" { Method::PUT } else { Method::POST },
         body: delivery.body.into(),
-        deadline: until.saturating_duration_since(Instant::now()),
+        // A little earlier than the try itself, so that what was heard by then counts.
+        deadline: until.saturating_duration_since(Instant::now()).mul_f64(SHARE),
         // The sink below ends what is longer than it cares for.
         bytes_max: usize::MAX,
         redirects_max: if delivery.follow_redirects { REDIRECTS_MAX } else { 0 },
@@ -60,11 +64,13 @@ async fn exchange(delivery: HttpDelivery, system: &SystemRoots, until: Instant) 
         heard.body.extend_from_slice(&chunk[..chunk.len().min(room)]);
         if heard.body.len() < ANSWER_BYTES_MAX { Ok(()) } else { Err("enough was heard".to_owned()) }
     };
-    match client.stream_headed(&request, &mut Trace::default(), &mut sink).await {
-        Ok(head) => heard.note(&head),
-        // It was answered; that the answer goes on and on, or breaks off, changes nothing.
-        Err(_) if heard.status > 0 => {}
-        Err(error) => return Err(error),
+    let mut trace = Trace::default();
+    let ended = client.stream_headed(&request, &mut trace, &mut sink).await;
+    match (ended, trace.status) {
+        (Ok(head), _) => heard.note(&head),
+        // It was answered: that the answer goes on and on, or breaks off, changes nothing, unless it was a redirect.
+        (Err(_), Some(status)) if !status.is_redirection() => heard.status = status.as_u16(),
+        (Err(error), _) => return Err(error),
     }
     Ok(heard)
 }

@@ -9,9 +9,13 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use skerry_alerting::notify::{ANSWER_BYTES_MAX, HttpDelivery, Outcome, judge_http, without_paths};
 use skerry_model::UnixMillis;
+use std::sync::Arc;
+use tokio::time::{Instant, timeout};
 
 /// Redirects that are followed.
 const REDIRECTS_MAX: usize = 10;
+/// Of the time that is left, how much an answer's body may take: so that its status counts where the body stalls.
+const SHARE: f64 = 0.9;
 /// Longest head of an answer.
 const HEAD_BYTES_MAX: usize = 64 << 10;
 
@@ -29,10 +33,10 @@ impl Heard {
 }
 
 /// Sends one after the other until one fails; the outcome of the last one that was sent.
-pub(super) async fn send(kind: &str, requests: Vec<HttpDelivery>) -> Outcome {
+pub(super) async fn send(kind: &str, requests: Vec<HttpDelivery>, until: Instant) -> Outcome {
     let mut outcome = Outcome::Sent;
     for request in requests {
-        outcome = match follow(request).await {
+        outcome = match follow(request, until).await {
             Ok(heard) => {
                 let now = UnixMillis(jiff::Timestamp::now().as_millisecond());
                 judge_http(kind, heard.status, heard.header(header::RETRY_AFTER), &heard.body, now)
@@ -47,7 +51,7 @@ pub(super) async fn send(kind: &str, requests: Vec<HttpDelivery>) -> Outcome {
 }
 
 /// As browsers do: 301 to 303 with GET, 307 and 308 as before; credentials stay with the first host.
-async fn follow(delivery: HttpDelivery) -> Result<Heard, String> {
+async fn follow(delivery: HttpDelivery, until: Instant) -> Result<Heard, String> {
     let mut method = if delivery.method == "PUT" { Method::PUT } else { Method::POST };
     let mut headers = HeaderMap::new();
     for (name, value) in &delivery.headers {
@@ -71,7 +75,8 @@ async fn follow(delivery: HttpDelivery) -> Result<Heard, String> {
             _ => return Err(format!("{url} is none of http:// and https://")),
         };
         let name = name.as_deref().filter(|_| url.host() == Some(&first));
-        let heard = exchange(&url, &method, &headers, body.clone(), tls, name).await?;
+        let request = (method.clone(), headers.clone(), body.clone());
+        let heard = exchange(&url, request, tls, name, until).await?;
         let location = heard.header(header::LOCATION).filter(|_| matches!(heard.status, 301..=303 | 307 | 308));
         let Some(location) = location.filter(|_| redirects < redirects_max) else { return Ok(heard) };
         let next =
@@ -109,11 +114,10 @@ fn join(base: &Uri, location: &str) -> Option<Uri> {
 
 async fn exchange(
     url: &Uri,
-    method: &Method,
-    headers: &HeaderMap,
-    body: Bytes,
-    tls: Option<std::sync::Arc<rustls::ClientConfig>>,
+    (method, headers, body): (Method, HeaderMap, Bytes),
+    tls: Option<Arc<rustls::ClientConfig>>,
     name: Option<&str>,
+    until: Instant,
 ) -> Result<Heard, String> {
     let authority = url.authority().map_or("", |authority| authority.as_str());
     if authority.contains('@') {
@@ -133,21 +137,25 @@ async fn exchange(
         .header(header::USER_AGENT, concat!("skerry-fleet/", env!("CARGO_PKG_VERSION")))
         .body(Full::new(body))
         .map_err(|error| format!("make the request: {error}"))?;
-    request.headers_mut().extend(headers.clone());
+    request.headers_mut().extend(headers);
     let builder = http1::Builder::new().max_buf_size(HEAD_BYTES_MAX).clone();
     let (mut sender, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(broken)?;
     let answer = async {
         let answer = sender.send_request(request).await.map_err(broken)?;
         let (head, mut body) = answer.into_parts();
         let mut heard = Heard { status: head.status.as_u16(), headers: head.headers, body: Vec::new() };
-        // It was answered: that the answer goes on and on, or breaks off, changes nothing.
-        while heard.body.len() < ANSWER_BYTES_MAX
-            && let Some(Ok(frame)) = body.frame().await
-        {
-            let Some(chunk) = frame.data_ref() else { continue };
-            let room = ANSWER_BYTES_MAX - heard.body.len();
-            heard.body.extend_from_slice(&chunk[..chunk.len().min(room)]);
-        }
+        let listen = async {
+            while heard.body.len() < ANSWER_BYTES_MAX
+                && let Some(Ok(frame)) = body.frame().await
+            {
+                let Some(chunk) = frame.data_ref() else { continue };
+                let room = ANSWER_BYTES_MAX - heard.body.len();
+                heard.body.extend_from_slice(&chunk[..chunk.len().min(room)]);
+            }
+        };
+        // It was answered: that the answer goes on and on, stalls or breaks off changes nothing.
+        let left = until.saturating_duration_since(Instant::now());
+        let _ = timeout(left.mul_f64(SHARE), listen).await;
         Ok(heard)
     };
     tokio::pin!(answer);

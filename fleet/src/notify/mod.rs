@@ -102,7 +102,7 @@ impl Shell {
         let Ok(_slot) = slot else { return late() };
         let sent = async {
             match delivery.wire {
-                Wire::Http(requests) => http::send(delivery.kind, requests).await,
+                Wire::Http(requests) => http::send(delivery.kind, requests, until).await,
                 Wire::Talk(talk) => talk::talk(talk).await,
                 Wire::Datagram(to, message) => talk::datagram(to, &message).await,
                 Wire::Exec(_) | Wire::File(_) => {

@@ -85,6 +85,10 @@ async fn receiver() -> (String, Asked) {
         .route("/see", any(|| async { Redirect::to("/keep") }))
         .route("/loop", any(|| async { Redirect::temporary("/loop") }))
         .route("/endless", any(|| async { endless() }))
+        .route(
+            "/stalls",
+            any(|| async { Body::from_stream(futures_util::stream::pending::<Result<Bytes, std::io::Error>>()) }),
+        )
         .with_state(asked.clone());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -102,6 +106,7 @@ async fn whatever_a_receiver_answers_has_an_end() {
     for path in ["/keep?a=b", "/same", "/see", "/endless"] {
         assert_eq!(tell(path, AMPLE).await, Outcome::Sent, "{path}");
     }
+    assert_eq!(tell("/stalls", SHORT).await, Outcome::Sent, "its status says that it has the notice");
     assert!(is_retry(&tell("/hang", SHORT).await, "within 0.3 s"));
     assert!(is_retry(&tell("/broken", AMPLE).await, "HTTP 500: out of order"));
     let busy = tell("/busy", AMPLE).await;

@@ -36,6 +36,10 @@ async fn receiver() -> (String, Asked) {
         .route("/moved", any(|| async { Redirect::temporary("/keep") }))
         .route("/loop", any(|| async { Redirect::temporary("/loop") }))
         .route("/endless", any(|| async { endless() }))
+        .route(
+            "/stalls",
+            any(|| async { Body::from_stream(futures_util::stream::pending::<Result<Bytes, std::io::Error>>()) }),
+        )
         .route("/endless-error", any(|| async { (StatusCode::BAD_GATEWAY, endless()) }))
         .with_state(asked.clone());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -58,6 +62,7 @@ async fn whatever_a_receiver_answers_has_an_end() {
     assert!(is_failed(&tell("/bad", AMPLE).await, "HTTP 400: no"));
     assert!(is_failed(&tell("/loop", AMPLE).await, "HTTP 307"));
     assert_eq!(tell("/endless", AMPLE).await, Outcome::Sent, "its status says that it has the notice");
+    assert_eq!(tell("/stalls", SHORT).await, Outcome::Sent, "so does this one's, whose body never comes");
     assert!(is_retry(&tell("/endless-error", AMPLE).await, "HTTP 502"));
     assert!(is_retry(&told("webhook_configs", "{url: 'http://127.0.0.1:1/'}", AMPLE).await, "cannot reach"));
     assert!(is_retry(&told("webhook_configs", "{url_file: /nowhere/url}", AMPLE).await, "/nowhere/url"));

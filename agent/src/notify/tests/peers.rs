@@ -110,7 +110,7 @@ class Handler:
         text = mail.get_body(("plain",)).get_content().strip()
         html = mail.get_body(("html",)).get_content()
         print(repr([envelope.mail_from, envelope.rcpt_tos, mail["Subject"], mail["To"], text, "<html" in html,
-                    bool(session.ssl), mail.defects]), flush=True)
+                    bool(session.ssl) or mode == "implicit", mail.defects]), flush=True)
         return "250 taken"
     async def handle_RCPT(self, server, session, envelope, address, options):
         if address.startswith("nobody"):
@@ -118,7 +118,7 @@ class Handler:
         envelope.rcpt_tos.append(address)
         return "250 ok"
 def login(server, session, envelope, mechanism, data):
-    return AuthResult(success=(data.login, data.password) == (b"u", b"pw"))
+    return AuthResult(success=(data.login, data.password) == (b"u", b"pw"), handled=False)
 def make():
     return SMTP(Handler(), authenticator=login, auth_required=True, auth_exclude_mechanism=[mode] if mode in ("PLAIN",) else [],
                 tls_context=None if mode == "implicit" else context, require_starttls=mode != "implicit",
