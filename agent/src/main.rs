@@ -2,9 +2,10 @@
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use skerry_agent::api::{Status, follow_logs, logs_text, targets_text};
+use skerry_agent::api::{Status, alerts_text, follow_logs, logs_text, targets_text};
 use skerry_agent::clock::Clock;
 use skerry_agent::config::{Local, read_document, read_local, reference};
+use skerry_agent::rules::Sources;
 use skerry_agent::wipe::Wiping;
 use skerry_agent::wiring::{self, Exit, Lasting, Process};
 use skerry_agent::{http, scrape};
@@ -70,6 +71,17 @@ enum Command {
         #[arg(short, long, value_enum, default_value = "text")]
         output: Output,
     },
+    /// Show the alerts of this machine: those that fire, are held back, or wait.
+    Alerts {
+        #[command(flatten)]
+        config: ConfigArg,
+        /// Address of its local HTTP; taken from the config file where it is not given.
+        #[arg(long)]
+        address: Option<SocketAddr>,
+        /// Output format; json is what Alertmanager's API answers.
+        #[arg(short, long, value_enum, default_value = "text")]
+        output: Output,
+    },
     /// Print log lines that the agent on this machine keeps, oldest first; or search them with LogQL.
     Logs(LogsArgs),
     /// Print the reference of all config keys, as Markdown.
@@ -121,6 +133,7 @@ fn main() -> ExitCode {
         Command::CheckConfig { file } => check(&file),
         Command::Status { config, address, output } => status(&config.config, address, output),
         Command::Targets { config, address, output } => targets(&config.config, address, output),
+        Command::Alerts { config, address, output } => alerts(&config.config, address, output),
         Command::Logs(args) => logs(&args),
         Command::ConfigReference => print(&reference()),
     };
@@ -246,13 +259,18 @@ fn check(file: &Path) -> anyhow::Result<()> {
     let is_document = text.lines().any(|line| line.starts_with("kind:") || line.starts_with("apiVersion:"));
     if is_document {
         let document = read_document(&name, &text, None)?;
+        let rules = document.spec.rules.as_ref().map(Sources::read).unwrap_or_default();
+        let faults: Vec<String> = rules.faults.iter().map(ToString::to_string).collect();
+        anyhow::ensure!(faults.is_empty(), "files that it names here: {}", faults.join("\n"));
         print(&format!("{name}: a good NodeConfig for {}\n", document.metadata.name))
     } else {
         let local = read_local(file)?;
         if let Some(path) = local.sections.scrape.as_ref().and_then(|scrape| scrape.config_file.as_ref()) {
             scrape::read_file(path)?;
         }
-        print(&format!("{name}: a good config for node {}\n", local.node))
+        let rules = local.sections.rules.as_ref().map(Sources::read).unwrap_or_default();
+        let remarks: String = rules.remarks.iter().map(|remarks| format!("remark: {remarks}\n")).collect();
+        print(&format!("{remarks}{name}: a good config for node {}\n", local.node))
     }
 }
 
@@ -276,6 +294,18 @@ fn targets(file: &Path, address: Option<SocketAddr>, output: Output) -> anyhow::
     match output {
         Output::Json => print(&format!("{}\n", String::from_utf8_lossy(&answer.body))),
         Output::Text => print(&targets_text(&answer.body).context("the agent's answer")?),
+    }
+}
+
+fn alerts(file: &Path, address: Option<SocketAddr>, output: Output) -> anyhow::Result<()> {
+    let address = Some(address_of(file, address)?);
+    let routed = ask(file, address, "/api/v2/alerts")?;
+    match output {
+        Output::Json => print(&format!("{}\n", String::from_utf8_lossy(&routed.body))),
+        Output::Text => {
+            let waiting = ask(file, address, "/api/v1/alerts")?;
+            print(&alerts_text(&waiting.body, &routed.body).context("the agent's answer")?)
+        }
     }
 }
 

@@ -196,7 +196,10 @@ pub fn observe(vitals: &Vitals) -> Vec<Observation> {
     }
     observations.push(row((&APPLIED, &[], entries.configs_applied as f64)));
     observations.push(row((&ROLLED_BACK, &[], entries.configs_rolled_back as f64)));
-    observations.push(row((&TRUSTED, &[], f64::from(u8::from(entries.time_trusted)))));
+    // Believed or not is known by what the fleet has signed.
+    if vitals.fleet.is_some() {
+        observations.push(row((&TRUSTED, &[], f64::from(u8::from(entries.time_trusted)))));
+    }
     let metas =
         [&IN_RECORDS, &IN_INVALID, &IN_DROPPED, &IN_CONNECTIONS, &IN_FAULTS, &IN_ACKS, &IN_DUPLICATES, &IN_STARTS];
     for (meta, count) in metas.into_iter().zip(Count::ALL) {

@@ -58,6 +58,24 @@ impl Alone {
         self.process.as_ref().map(Running::id)
     }
 
+    /// Port of its local HTTP.
+    #[must_use]
+    pub const fn port(&self) -> u16 {
+        self.http
+    }
+
+    /// Where its files lie.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The program.
+    #[must_use]
+    pub fn binary(&self) -> &Path {
+        &self.binary
+    }
+
     /// Ends it as power loss does.
     pub fn kill(&mut self) {
         if let Some(process) = self.process.take() {

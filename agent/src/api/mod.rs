@@ -8,6 +8,7 @@
 //! set. So there is no access control beyond the loopback address.
 
 mod alertmanager;
+mod alerts;
 mod loki;
 mod prometheus;
 mod push;
@@ -15,6 +16,7 @@ mod shown;
 mod status;
 mod targets;
 
+pub use alerts::text as alerts_text;
 pub use loki::Tails;
 pub use push::Pushes;
 pub use shown::{ShowError, follow_logs, logs_text};

@@ -226,7 +226,11 @@ impl Status {
         line("Logs", format!("{} lines read, {} files open", self.logs.lines, self.logs.files_open));
         let AlertStatus { rules, pending, firing, held, .. } = self.alerts;
         if rules > 0 || firing > 0 {
-            let waits = if held > 0 { format!(", {held} to be told when the fleet is reached") } else { String::new() };
+            let waits = if held > 0 && self.fleet.is_some() {
+                format!(", {held} to be told when the fleet is reached")
+            } else {
+                String::new()
+            };
             line("Alerts", format!("{firing} fire, {pending} wait; {rules} rules{waits}"));
         }
         let store = &self.store;

@@ -251,6 +251,30 @@ mod tests {
     }
 
     #[test]
+    fn rules_and_routes_stand_in_the_file_as_they_are() {
+        let good = "rules:\n  packs: [node]\n  groups:\n  - name: g\n    rules:\n    - alert: A\n      expr: up == 0\nalerting:\n  config:\n    route: {receiver: r}\n    receivers:\n    - name: r\n      local: true\nexec_allow: [/usr/bin/beep]\n";
+        let (local, _) = parse("agent.yaml", good, "pi").unwrap();
+        assert_eq!(local.exec_allow, [PathBuf::from("/usr/bin/beep")]);
+        assert_eq!(local.sections.rules.as_ref().unwrap().texts.len(), 1);
+        assert_eq!(beside(&local), []);
+        for (from, to, told) in [
+            ("up == 0", "up ==", "agent.yaml:7: rules.groups[0].rules[0]"),
+            ("receiver: r}", "receiver: s}", "agent.yaml:10: alerting.config"),
+            ("name: r\n", "nome: r\n", "agent.yaml:12: alerting.config.receivers[0]"),
+            ("/usr/bin/beep", "beep", "agent.yaml:14: exec_allow[0]: "),
+            ("packs: [node]", "packs: [fleet]", "agent.yaml:2: rules.packs[0]: "),
+        ] {
+            let text = good.replace(from, to);
+            assert_ne!(text, good);
+            let found = faults(&text);
+            assert!(found[0].starts_with(told), "{to}: {found:?}");
+        }
+        let exec = good.replace("      local: true\n", "      exec_configs: [{program: /bin/other}]\n");
+        let (local, _) = parse("agent.yaml", &exec, "pi").unwrap();
+        assert!(beside(&local)[0].1.contains("exec_allow"), "{:?}", beside(&local));
+    }
+
+    #[test]
     fn units_types_and_unknown_keys_are_faults() {
         for (text, line, word) in [
             ("collect:\n  interval: 15\n", 2, "interval"),

@@ -26,7 +26,7 @@ pub struct Config {
     pub files: Vec<String>,
     /// Whether groups stand here; they are read from the text.
     #[serde(skip_serializing)]
-    groups: Option<AsIs>,
+    pub(super) groups: Option<AsIs>,
     /// What `$externalLabels` is, and what alerts carry where they have no such label.
     pub external_labels: BTreeMap<String, String>,
     /// Where links in alerts begin, and what `$externalURL` is.

@@ -134,7 +134,9 @@ impl RulesTask {
     async fn raise(&self, round: &Round) {
         for change in &round.changes {
             let (rule, was, is) = (&change.rule, change.was.as_str(), change.is.as_str());
-            if change.is == State::Firing || change.was == State::Firing {
+            if change.is_restored {
+                tracing::info!(%rule, labels = %change.alert.labels, "an alert that fired before the restart fires");
+            } else if change.is == State::Firing || change.was == State::Firing {
                 tracing::info!(%rule, was, is, labels = %change.alert.labels, "alert changed");
             }
         }
