@@ -1,5 +1,6 @@
 //! A fleet in a temporary folder for tests: real databases, real keys, no sockets.
 
+use crate::alerts::{AlertsTask, Notices};
 use crate::api::{Access, Fleet, Requests};
 use crate::cli::{Plan, init};
 use crate::config;
@@ -10,8 +11,10 @@ use crate::enrol::{Answer, Enrolment};
 use crate::forward::Forwards;
 use crate::ingest::{Asks, Counters, Liveness};
 use crate::mqtt::{Admission, Downlink, Stats};
+use crate::notify::Shell;
 use crate::pki::FleetCa;
 use crate::remote::{ReceiveTask, Targets};
+use crate::rules::{Fired, RulesView};
 use crate::store;
 use crate::trust::Trust;
 use skerry_model::{NodeId, UnixMillis};
@@ -32,6 +35,8 @@ pub(crate) struct Kit {
     pub(crate) fleet: Fleet,
     pub(crate) api_token: String,
     pub(crate) id: FleetId,
+    /// While it is there alerts are routed.
+    _fired: mpsc::Sender<Fired>,
     folder: tempfile::TempDir,
 }
 
@@ -80,6 +85,12 @@ impl Kit {
         };
         let (receive, receiver) = ReceiveTask::new(data.clone(), Arc::new(|| NOW));
         tokio::spawn(receive.run(CancellationToken::new()));
+        let (fired, rounds) = mpsc::channel(1);
+        let notices = Notices { shell: Arc::new(Shell::new()), templates: config.alerting.templates.clone() };
+        let (wall, url) = (Arc::new(|| NOW), "http://fleet".to_owned());
+        let (alerting, alerts) =
+            AlertsTask::new(config.alerting.clone(), url, data.clone(), delivery.clone(), wall, notices, rounds);
+        tokio::spawn(alerting.run(CancellationToken::new()));
         let asks = Asks::new(downlink, NOW);
         let fleet = Fleet {
             control,
@@ -99,13 +110,13 @@ impl Kit {
             targets: Targets::default(),
             forwards: Forwards::default(),
             receiver,
-            rules: crate::rules::RulesView::default(),
-            alerts: crate::alerts::Alerts::deaf(),
+            rules: RulesView::default(),
+            alerts,
             is_https: false,
             runtime: Arc::default(),
             wall: Arc::new(|| NOW),
         };
-        Self { fleet, api_token: made.api_token, id: made.fleet, folder }
+        Self { fleet, api_token: made.api_token, id: made.fleet, _fired: fired, folder }
     }
 
     /// A token that the server knows.

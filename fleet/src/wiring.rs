@@ -31,7 +31,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -89,7 +89,6 @@ pub async fn run(config: Config, stop: CancellationToken, ready: impl FnOnce(Add
         ..Runtime::default()
     });
     let (fired_in, fired) = mpsc::channel(FIRED_MAX);
-    let (signed_in, signed) = watch::channel(None);
     let view = RulesView::default();
     let rules = RulesTask {
         config: config.rules.clone(),
@@ -99,13 +98,19 @@ pub async fn run(config: Config, stop: CancellationToken, ready: impl FnOnce(Add
         wall: wall.clone(),
         about: about.clone(),
         view: view.clone(),
-        signed: signed_in,
         fired: fired_in,
     };
     let external_url = config.http.public_url.clone();
     let notices = Notices { shell: Arc::new(Shell::new()), templates: config.alerting.templates.clone() };
-    let (alerting, alerts) =
-        AlertsTask::new(config.alerting.clone(), external_url, data.clone(), signed, wall.clone(), notices, fired);
+    let (alerting, alerts) = AlertsTask::new(
+        config.alerting.clone(),
+        external_url,
+        data.clone(),
+        delivery.clone(),
+        wall.clone(),
+        notices,
+        fired,
+    );
     let ingest = Ingest {
         store: data.clone(),
         downlink,

@@ -55,10 +55,17 @@ fn the_references_are_the_codes() {
     let targets = targets.iter().map(|(k, d, m)| (format!("remote_write[].{k}"), *d, *m));
     let forward = skerry_fleet::forward::config::REFERENCE;
     let forward = forward.iter().map(|(k, d, m)| (format!("forward[].{k}"), *d, *m));
-    for (key, default, meaning) in own.chain(retention).chain(targets).chain(forward) {
+    let rules = skerry_fleet::rules::config::REFERENCE.iter().map(|(k, d, m)| (format!("rules.{k}"), *d, *m));
+    let alerting = skerry_fleet::alerts::config::REFERENCE.iter().map(|(k, d, m)| (format!("alerting.{k}"), *d, *m));
+    for (key, default, meaning) in own.chain(retention).chain(targets).chain(forward).chain(rules).chain(alerting) {
         table.push_str(&format!("| `{key}` | {default} | {meaning} |\n"));
     }
     assert_part("fleet-reference", &table);
+    let mut series = "| Series | Meaning |\n|---|---|\n".to_owned();
+    for (name, meaning) in skerry_fleet::rules::nodes::REFERENCE {
+        series.push_str(&format!("| `{name}` | {meaning} |\n"));
+    }
+    assert_part("fleet-node-series", &series);
 }
 
 /// Ends a group of processes, whatever became of the test.

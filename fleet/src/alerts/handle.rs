@@ -35,12 +35,6 @@ impl Alerts {
         (Self(requests), received)
     }
 
-    /// A handle behind which nobody listens.
-    #[cfg(test)]
-    pub(crate) fn deaf() -> Self {
-        Self::new().0
-    }
-
     /// The answer of Alertmanager's API; what it changed is durable. `None` while the server stops, or where too many
     /// wait.
     pub async fn ask(&self, asked: Asked) -> Option<Response> {

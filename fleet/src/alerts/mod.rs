@@ -31,4 +31,4 @@ pub use config::Config;
 pub use handle::{Alerts, Asked};
 pub use history::{HistoryList, HistoryQuery, HistoryView};
 pub use shell::Notices;
-pub use task::{AlertsTask, Tell};
+pub use task::{AlertsTask, Signed, Tell};

@@ -6,6 +6,8 @@ use super::history::routed;
 use super::sources::{OfNode, Sources};
 use super::state::Waiting;
 use crate::clock::WallClock;
+use crate::control::ControlError;
+use crate::delivery::Delivery;
 use crate::node_labels::NodeLabels;
 use crate::rules::Fired;
 use crate::store::{AlertChange, AlertQuery, AlertRow, Store};
@@ -14,12 +16,13 @@ use skerry_alerting::api;
 use skerry_alerting::manager::{Manager, Notice, NoticeId, Options};
 use skerry_alerting::notify::{Data, Integration, Outcome};
 use skerry_alerting::rules::{Change, State};
-use skerry_model::{Alert, Fingerprint, Labels, Mono, UnixMillis};
+use skerry_model::{Alert, Fingerprint, Labels, Mono, NodeId, UnixMillis};
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -52,26 +55,39 @@ pub trait Tell: Clone + Send + 'static {
     ) -> impl Future<Output = Outcome> + Send;
 }
 
+/// Says what was signed for a node.
+pub trait Signed: Send + 'static {
+    /// Its labels now; none where nothing was signed.
+    fn labels_of(&self, node: &NodeId) -> impl Future<Output = Result<BTreeMap<String, String>, ControlError>> + Send;
+}
+
+impl Signed for Delivery {
+    async fn labels_of(&self, node: &NodeId) -> Result<BTreeMap<String, String>, ControlError> {
+        let stored = self.control.assignment(node).await?;
+        Ok(stored.and_then(|stored| self.read(&stored)).map(|assignment| assignment.labels).unwrap_or_default())
+    }
+}
+
 /// Everything that the task works with.
-pub struct AlertsTask<T> {
+pub struct AlertsTask<T, S> {
     config: Config,
     external_url: String,
     store: Store,
-    signed: watch::Receiver<Option<Arc<NodeLabels>>>,
+    signed: S,
     wall: WallClock,
     shell: T,
     fired: mpsc::Receiver<Fired>,
     requests: mpsc::Receiver<Request>,
 }
 
-impl<T: Tell> AlertsTask<T> {
-    /// A task and its handle. `signed` says what was signed for each node, once that is known.
+impl<T: Tell, S: Signed> AlertsTask<T, S> {
+    /// A task and its handle.
     #[must_use]
     pub fn new(
         config: Config,
         external_url: String,
         store: Store,
-        signed: watch::Receiver<Option<Arc<NodeLabels>>>,
+        signed: S,
         wall: WallClock,
         shell: T,
         fired: mpsc::Receiver<Fired>,
@@ -81,14 +97,7 @@ impl<T: Tell> AlertsTask<T> {
     }
 
     /// Works until `stop`, or until what was kept cannot be read at the start.
-    pub async fn run(mut self, stop: CancellationToken) {
-        let labels_known = tokio::select! {
-            () = stop.cancelled() => return,
-            known = self.signed.wait_for(Option::is_some) => known.is_ok(),
-        };
-        if !labels_known {
-            return;
-        }
+    pub async fn run(self, stop: CancellationToken) {
         let saved = match self.store.alert_state().await {
             Ok(saved) => saved,
             Err(error) => return tracing::error!(%error, "what routing of alerts kept cannot be read"),
@@ -99,8 +108,8 @@ impl<T: Tell> AlertsTask<T> {
     }
 }
 
-struct Running<T> {
-    task: AlertsTask<T>,
+struct Running<T, S> {
+    task: AlertsTask<T, S>,
     manager: Manager,
     sources: Sources,
     waiting: Waiting,
@@ -122,8 +131,8 @@ struct Told {
     labels: Vec<Labels>,
 }
 
-impl<T: Tell> Running<T> {
-    fn new(task: AlertsTask<T>, saved: Vec<(String, Vec<u8>)>) -> Self {
+impl<T: Tell, S: Signed> Running<T, S> {
+    fn new(task: AlertsTask<T, S>, saved: Vec<(String, Vec<u8>)>) -> Self {
         let (own, saved): (Vec<_>, Vec<_>) = saved.into_iter().partition(|(key, _)| key == SEEN_KEY);
         let seen = own.first().and_then(|(_, value)| std::str::from_utf8(value).ok()?.parse().ok());
         let began = Instant::now();
@@ -161,17 +170,13 @@ impl<T: Tell> Running<T> {
         Now { wall: (self.task.wall)(), mono }
     }
 
-    fn signed(&self) -> Arc<NodeLabels> {
-        self.task.signed.borrow().clone().unwrap_or_default()
-    }
-
     /// Takes up the alerts of nodes that were open when the server ended.
     async fn take_up(&mut self) {
         let query = AlertQuery { is_open: true, limit: super::sources::OPEN_MAX as u32, ..AlertQuery::default() };
         match self.task.store.alerts(query).await {
             Ok(rows) => {
                 let known = rows.into_iter().filter(|row| row.changed <= self.seen).collect();
-                self.take(known);
+                self.take(known).await;
             }
             Err(error) => tracing::error!(%error, "alerts of nodes that go on were not read; they are not routed"),
         }
@@ -300,7 +305,11 @@ impl<T: Tell> Running<T> {
         loop {
             match self.task.store.alerts_changed(self.seen, READ_MAX).await {
                 Ok(rows) if rows.is_empty() => return,
-                Ok(rows) => self.take(rows),
+                Ok(rows) => {
+                    if !self.take(rows).await {
+                        return;
+                    }
+                }
                 Err(error) => {
                     return tracing::warn!(%error, "alerts of nodes were not read; the next arrival tries again");
                 }
@@ -308,8 +317,10 @@ impl<T: Tell> Running<T> {
         }
     }
 
-    fn take(&mut self, rows: Vec<AlertRow>) {
-        let (now, signed) = (self.now(), self.signed());
+    /// Whether all of it was taken in.
+    async fn take(&mut self, rows: Vec<AlertRow>) -> bool {
+        let now = self.now();
+        let Some(signed) = self.signed(&rows).await else { return false };
         let mut alerts = Vec::new();
         for row in rows {
             if row.changed > self.seen {
@@ -341,6 +352,25 @@ impl<T: Tell> Running<T> {
             });
         }
         self.receive(alerts, now);
+        true
+    }
+
+    /// What was signed for the nodes whose alerts were never routed; `None` where that cannot be read now.
+    async fn signed(&self, rows: &[AlertRow]) -> Option<NodeLabels> {
+        let mut signed: BTreeMap<NodeId, BTreeMap<String, String>> = BTreeMap::new();
+        for node in rows.iter().filter(|row| row.labels.is_none()).filter_map(|row| row.node.as_ref()) {
+            if signed.contains_key(node) {
+                continue;
+            }
+            match self.task.signed.labels_of(node).await {
+                Ok(labels) => drop(signed.insert(node.clone(), labels)),
+                Err(error) => {
+                    tracing::warn!(%node, %error, "a node's labels were not read; its alerts wait for the next arrival");
+                    return None;
+                }
+            }
+        }
+        Some(signed.into_iter().collect())
     }
 
     /// Takes in what a round of the fleet's rules brought.

@@ -1,6 +1,7 @@
 //! The task over a real store: who is told of what, and how often, over crashes.
 
 use super::*;
+use crate::control::ControlError;
 use crate::intake::fixture::{self, node};
 use crate::node_labels::NodeLabels;
 use crate::rules::Fired;
@@ -8,13 +9,13 @@ use crate::store::{self, Store};
 use skerry_alerting::Now;
 use skerry_alerting::notify::{Data, Integration, Outcome};
 use skerry_alerting::rules::{Change, State};
-use skerry_model::{Alert, Labels, StreamKind, UnixMillis};
+use skerry_model::{Alert, Labels, NodeId, StreamKind, UnixMillis};
 use skerry_wire::{AlertEvent, Event, EventKind};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -43,6 +44,15 @@ impl Tell for Pager {
     }
 }
 
+/// Every node stands in the lab.
+struct InTheLab;
+
+impl Signed for InTheLab {
+    async fn labels_of(&self, _: &NodeId) -> Result<BTreeMap<String, String>, ControlError> {
+        Ok(BTreeMap::from([("site".to_owned(), "lab".to_owned())]))
+    }
+}
+
 /// A server's alerts on a store in a folder that outlives it.
 struct Centre {
     store: Store,
@@ -51,15 +61,11 @@ struct Centre {
     told: mpsc::Receiver<String>,
     stop: CancellationToken,
     task: JoinHandle<()>,
-    _signed: watch::Sender<Option<Arc<NodeLabels>>>,
 }
 
 impl Centre {
     fn start(folder: &Path) -> Self {
         let (store, _) = store::open(&folder.join("data.db"), store::Config::default()).unwrap();
-        let site = BTreeMap::from([("site".to_owned(), "lab".to_owned())]);
-        let labels: NodeLabels = [(node("a"), site)].into_iter().collect();
-        let (signed_in, signed) = watch::channel(Some(Arc::new(labels)));
         let (fired, rounds) = mpsc::channel(4);
         let (pager, told) = mpsc::channel(100);
         let file = folder.join("am.yml");
@@ -69,10 +75,10 @@ impl Centre {
         let began = Instant::now();
         let wall = Arc::new(move || UnixMillis(NOW) + began.elapsed());
         let url = "http://fleet".to_owned();
-        let (task, handle) = AlertsTask::new(config.unwrap(), url, store.clone(), signed, wall, Pager(pager), rounds);
+        let (task, handle) = AlertsTask::new(config.unwrap(), url, store.clone(), InTheLab, wall, Pager(pager), rounds);
         let stop = CancellationToken::new();
         let task = tokio::spawn(task.run(stop.clone()));
-        Self { store, handle, fired, told, stop, task, _signed: signed_in }
+        Self { store, handle, fired, told, stop, task }
     }
 
     async fn hear(&self, number: u64, alert: AlertEvent) {

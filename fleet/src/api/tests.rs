@@ -55,6 +55,10 @@ async fn nothing_but_health_and_enrolment_is_open() {
         ("/api/v1/tokens", false),
         ("/api/v1/configs", false),
         ("/api/v1/trust", false),
+        ("/api/v1/alert-history", false),
+        ("/api/v1/rules", false),
+        ("/api/v2/alerts", false),
+        ("/api/v2/status", false),
     ] {
         let request = Request::get(path).header("authorization", "Bearer wrong").body(Body::empty()).unwrap();
         let status = api.router.clone().oneshot(request).await.unwrap().status();

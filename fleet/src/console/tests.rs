@@ -46,3 +46,30 @@ async fn what_comes_from_others_is_escaped() {
     let missing = get(&kit, "/nodes/nobody", &cookie).await;
     assert_eq!(missing.status(), StatusCode::NOT_FOUND);
 }
+
+#[tokio::test]
+async fn alerts_are_shown_with_who_holds_them_back() {
+    let kit = Kit::new().await;
+    let cookie = format!("skerry_token={}", kit.api_token);
+    assert_eq!(get(&kit, "/alerts", "").await.headers()[header::LOCATION], "/login");
+    let page = text(get(&kit, "/alerts", &cookie).await).await;
+    assert!(page.contains("Nothing fires.") && page.contains("skerry silence add"), "{page}");
+    let ask = async |method: &str, path: &str, body: &str| {
+        let (method, path, query) = (method.to_owned(), path.to_owned(), String::new());
+        let asked = crate::alerts::Asked { method, path, query, body: body.as_bytes().to_vec() };
+        let answer = kit.fleet.alerts.ask(asked).await.unwrap();
+        assert_eq!(answer.status, 200, "{}", String::from_utf8_lossy(&answer.body));
+    };
+    let silence = r#"{"matchers":[{"name":"alertname","value":"Quiet","isRegex":false,"isEqual":true}],
+        "startsAt":"2027-01-15T08:00:00Z","endsAt":"2027-01-15T09:00:00Z","createdBy":"me","comment":"<i>work</i>"}"#;
+    ask("POST", "/silences", silence).await;
+    let alert = |name: &str| {
+        format!(r#"{{"labels":{{"alertname":"{name}","node":"a"}},"annotations":{{"summary":"<b>hot</b>"}}}}"#)
+    };
+    ask("POST", "/alerts", &format!("[{},{}]", alert("Loud"), alert("Quiet"))).await;
+    let page = text(get(&kit, "/alerts", &cookie).await).await;
+    let (firing, held) = page.split_once("<h2>Silenced or inhibited</h2>").unwrap();
+    assert!(firing.contains("Loud") && !firing.contains("Quiet"), "{page}");
+    assert!(held.contains("Quiet") && held.contains("silence "), "{page}");
+    assert!(page.contains("&#60;b&#62;hot") && !page.contains("<b>hot</b>") && !page.contains("<i>work"), "{page}");
+}

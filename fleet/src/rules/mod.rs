@@ -22,6 +22,8 @@ pub mod nodes;
 mod own;
 mod roster;
 mod task;
+#[cfg(test)]
+mod tests;
 mod view;
 mod work;
 

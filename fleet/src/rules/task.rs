@@ -8,7 +8,6 @@ use super::work::{Done, Work, stopwatch};
 use crate::clock::WallClock;
 use crate::delivery::Delivery;
 use crate::intake::core::Verdict;
-use crate::node_labels::NodeLabels;
 use crate::source::FleetSource;
 use crate::store::{ArrivedBlock, OWN, Store, StoreError};
 use anyhow::Context;
@@ -71,8 +70,6 @@ pub struct RulesTask {
     pub about: Arc<Runtime>,
     /// How the rules fare.
     pub view: RulesView,
-    /// What was signed for each node, told anew when it changed.
-    pub signed: watch::Sender<Option<Arc<NodeLabels>>>,
     /// Where alerts go. While it is full rounds wait.
     pub fired: mpsc::Sender<Fired>,
 }
@@ -123,7 +120,6 @@ impl Running {
         let mut roster = Roster::restored(task.store.contacts().await?, wall);
         // Signed labels have to be known before the first samples are read.
         roster.read(&task.delivery, &task.store, wall).await?;
-        task.signed.send_replace(Some(roster.signed()));
         let arrivals = task.store.arrivals();
         let through = task.store.arrived(-1, 0).await?.through;
         let epoch = new_epoch();
@@ -256,14 +252,6 @@ impl Running {
         }
         self.nodes_at = Some(Instant::now());
         let nodes = self.roster.read(&self.task.delivery, &self.task.store, now).await;
-        let signed = self.roster.signed();
-        self.task.signed.send_if_modified(|held| {
-            let is_new = held.as_ref().is_none_or(|held| !Arc::ptr_eq(held, &signed));
-            if is_new {
-                *held = Some(signed);
-            }
-            is_new
-        });
         if self.alive_at.is_none_or(|last| last.elapsed() >= ALIVE_EVERY) {
             self.alive_at = Some(Instant::now());
             if let Err(error) = self.task.store.note_contacts(now, self.roster.take_fresh()).await {
