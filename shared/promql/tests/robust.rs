@@ -120,8 +120,52 @@ fn expression() -> impl Strategy<Value = String> {
     })
 }
 
+/// Text of pieces that series notation is made of, in any order.
+fn notation() -> impl Strategy<Value = String> {
+    let pieces = [
+        " ",
+        "1",
+        "-2.5",
+        "+",
+        "-",
+        "x",
+        "3",
+        "x5",
+        "_",
+        "_x2",
+        "stale",
+        "NaN",
+        "{{",
+        "}}",
+        "{{count:1 sum:2 buckets:[1 2]}}",
+        "{{schema:3 buckets:[1] offset:-2000000000}}",
+        "buckets:[",
+        "]",
+        "up{a=\"b\"}",
+        "{",
+        "}",
+        "\"",
+        "\\",
+        "ä",
+        "offset:2147483647 ",
+        "n_buckets:[1 2]",
+        "schema:-53 ",
+        "999999",
+        "1e308",
+    ];
+    prop::collection::vec(prop::sample::select(pieces.to_vec()), 0..24).prop_map(|pieces| pieces.concat())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn series_notation_is_read_or_refused(text in prop_oneof![notation(), ".{0,60}"]) {
+        if let Ok(line) = skerry_promql::notation::line(&text) {
+            prop_assert!(line.slots.len() <= skerry_promql::notation::SLOTS_MAX);
+        }
+    }
+
 
     #[test]
     fn expressions_end(text in expression()) {
