@@ -178,3 +178,48 @@ fn list(folder: &str) -> Vec<String> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(text: &str) -> Option<String> {
+        let (file, _) = RuleFile::parse("rules.yml", text).unwrap_or_else(|faults| panic!("{faults}"));
+        duplicates(&file)
+    }
+
+    #[test]
+    fn duplicates_have_the_same_name_and_labels() {
+        let rule = |labels: &str| format!("      - {{record: r, expr: up, labels: {{{labels}}}}}\n");
+        let group = |name: &str, rules: &[String]| format!("  - name: {name}\n    rules:\n{}", rules.concat());
+        let same = [group("a", &[rule("x: y"), rule("x: z")]), group("b", &[rule("x: y")])].concat();
+        let text = told(&format!("groups:\n{same}")).unwrap();
+        assert!(
+            text.starts_with("1 duplicate rule(s) found.\nMetric: r\nLine(s): 4, 8\nLabel(s):\n\tx: y\n"),
+            "{text}"
+        );
+        // A label of the group tells its rules from others'.
+        let apart = same.replace("name: b\n", "name: b\n    labels: {w: v}\n");
+        assert_eq!(told(&format!("groups:\n{apart}")), None);
+        let both = same.replace("    rules:\n", "    labels: {w: v}\n    rules:\n");
+        assert!(told(&format!("groups:\n{both}")).unwrap().contains("\tw: v\n\tx: y\n"));
+    }
+
+    #[test]
+    fn words_say_what_is_looked_for() {
+        for (words, all, duplicates) in
+            [("duplicate-rules", false, true), ("all", true, true), ("none", false, false), ("none,all", true, true)]
+        {
+            let lint = Lint::new(words).unwrap();
+            assert_eq!((lint.all, lint.duplicates), (all, duplicates), "{words}");
+        }
+    }
+
+    #[test]
+    fn texts_are_read_to_a_bound() {
+        assert_eq!(bounded(&b"groups: []"[..]).unwrap(), "groups: []");
+        assert!(bounded(std::io::repeat(b' ')).unwrap_err().contains("bytes"));
+        assert!(bounded(&[0xff][..]).is_err());
+        assert!(list("/no/such/folder").is_empty() && !list("").is_empty());
+    }
+}
