@@ -7,6 +7,9 @@ use skerry_model::{Labels, UnixMillis};
 use skerry_template::Value;
 use std::path::Path;
 
+/// Where the suite that the cases are from is reached.
+const EXTERNAL_URL: &str = "http://testhost:9090/path/prefix";
+
 /// A function of one argument.
 pub(super) fn function(_: &Path, case: &Json) -> Result<(), String> {
     judge(case, &format!("{{{{ {} . }}}}", text(case, "function")?))
@@ -18,8 +21,8 @@ pub(super) fn whole(_: &Path, case: &Json) -> Result<(), String> {
 }
 
 /// What a template is run over; nothing where a case has no input.
-fn input(case: &Json) -> Result<Value, String> {
-    match &case["input"] {
+fn input(value: &Json) -> Result<Value, String> {
+    match value {
         Json::Null => Ok(Value::Nil),
         Json::Bool(value) => Ok(Value::Bool(*value)),
         Json::String(text) => Ok(Value::Text(text.as_str().into())),
@@ -27,7 +30,8 @@ fn input(case: &Json) -> Result<Value, String> {
             let float = || Value::Float(number.as_f64().unwrap_or(f64::NAN));
             Ok(number.as_i64().map_or_else(float, Value::Int))
         }
-        other => Err(format!("input {other} is neither a text nor a number")),
+        Json::Array(items) => Ok(Value::List(items.iter().map(input).collect::<Result<Vec<_>, _>>()?.into())),
+        Json::Object(_) => Err(format!("input {value} is neither a text, nor a number, nor a list")),
     }
 }
 
@@ -38,14 +42,14 @@ fn judge(case: &Json, template: &str) -> Result<(), String> {
         labels: &Labels::default(),
         value: 0.0,
         external_labels: &Labels::default(),
-        external_url: "",
+        external_url: EXTERNAL_URL,
         now: UnixMillis(0),
         query: &nothing,
     };
     // Only rules have variables.
     let expanded = match ["$labels", "$value", "$external"].iter().any(|name| template.contains(name)) {
         true => expand(template, &expansion),
-        false => expand_over(template, input(case)?, &expansion),
+        false => expand_over(template, input(&case["input"])?, &expansion),
     };
     match (expanded.map_err(|error| error.to_string()), expected_error(case)) {
         (Ok(found), None) if Some(found.as_str()) == case["expect"].as_str() => Ok(()),
