@@ -24,9 +24,17 @@ impl Alone {
     /// # Errors
     /// If a file cannot be written or a program cannot be built.
     pub fn new(folder: &Path, sections: &str) -> anyhow::Result<Self> {
+        Self::every("1s", folder, sections)
+    }
+
+    /// The same, with an interval of collection.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn every(interval: &str, folder: &Path, sections: &str) -> anyhow::Result<Self> {
         let http = free_port()?;
         let text = format!(
-            "node: alone\ndata_dir: {}/data\nlisten: 127.0.0.1:{http}\ncollect:\n  interval: 1s\n{sections}",
+            "node: alone\ndata_dir: {}/data\nlisten: 127.0.0.1:{http}\ncollect:\n  interval: {interval}\n{sections}",
             folder.display()
         );
         std::fs::write(folder.join("agent.yaml"), text)?;

@@ -123,7 +123,7 @@ fn agent(lab: &Lab, name: &str, sections: &str, disk: &Disk) -> anyhow::Result<N
 
 /// A `/proc` whose entries are the machine's own, but for more network interfaces. Their counters stand still: like
 /// most of a machine's series, they cost a scan and no new bytes.
-fn proc_tree(folder: &Path) -> anyhow::Result<PathBuf> {
+pub(super) fn proc_tree(folder: &Path) -> anyhow::Result<PathBuf> {
     let root = folder.join("proc");
     std::fs::create_dir_all(root.join("self/net"))?;
     for entry in std::fs::read_dir("/proc")? {

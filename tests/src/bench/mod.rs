@@ -7,6 +7,7 @@ pub mod process;
 pub mod promql;
 pub mod recording;
 pub mod remote;
+pub mod rules;
 pub mod scrape;
 pub mod tsdb;
 

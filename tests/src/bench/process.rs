@@ -61,6 +61,13 @@ impl Account {
     }
 }
 
+/// CPU time of this process: what else runs on the machine does not count.
+#[must_use]
+pub fn own_cpu() -> Duration {
+    let spent = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Duration::new(spent.tv_sec.unsigned_abs(), u32::try_from(spent.tv_nsec).unwrap_or(0))
+}
+
 /// A process over a span of time.
 #[derive(Debug, Clone, Copy)]
 pub struct Usage {

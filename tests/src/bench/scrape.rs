@@ -1,6 +1,7 @@
 //! Reading an exposition of 1,000 lines, as node_exporter writes it: through the parser alone, and through a target's
 //! whole memory, series by series, as the agent does at each scrape.
 
+use super::process::own_cpu as cpu;
 use super::{Limit, Report};
 use anyhow::ensure;
 use skerry_model::{Labels, UnixMillis};
@@ -34,12 +35,6 @@ fn exposition(scrape: u64) -> String {
         }
     }
     text
-}
-
-/// Processor time of this process: what else runs on the machine does not count.
-fn cpu() -> Duration {
-    let spent = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-    Duration::new(spent.tv_sec.unsigned_abs(), u32::try_from(spent.tv_nsec).unwrap_or(0))
 }
 
 /// Runs each part for about that long, of one core's time.

@@ -15,4 +15,4 @@ mod scene;
 pub use compare::{compare, lines};
 pub use place::{Place, Session};
 pub use recorder::{Recorder, Webhook};
-pub use scene::{Act, Scene, alert, play, rfc3339};
+pub use scene::{Act, Scene, alert, millis, play, rfc3339};

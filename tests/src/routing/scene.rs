@@ -76,6 +76,23 @@ pub fn rfc3339(at: UnixMillis) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z")
 }
 
+/// A moment that is written so, in milliseconds; to the millisecond.
+#[must_use]
+pub fn millis(text: &str) -> Option<UnixMillis> {
+    let (day, time) = text.strip_suffix('Z')?.split_once('T')?;
+    let numbers =
+        |text: &str, by: char| text.split(by).map(|part| part.parse::<i64>().ok()).collect::<Option<Vec<_>>>();
+    let (whole, fraction) = time.split_once('.').unwrap_or((time, "0"));
+    let [year, month, day] = numbers(day, '-')?[..] else { return None };
+    let [hour, minute, second] = numbers(whole, ':')?[..] else { return None };
+    let fraction: i64 = format!("{fraction:0<3}").get(..3)?.parse().ok()?;
+    // As in `rfc3339`, the other way round.
+    let (years, months) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let (era, of_era) = (years.div_euclid(400), years.rem_euclid(400));
+    let days = era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + (153 * months + 2) / 5 + day - 1 - 719_468;
+    Some(UnixMillis((days * 86_400 + hour * 3600 + minute * 60 + second) * 1000 + fraction))
+}
+
 /// Plays a scene at all places at once, and says what each was told by them.
 ///
 /// # Errors
@@ -158,12 +175,16 @@ mod tests {
 
     #[test]
     fn moments_are_written_as_they_are() {
-        for (millis, text) in [
+        for (at, text) in [
             (0, "1970-01-01T00:00:00.000Z"),
             (951_826_154_321, "2000-02-29T12:09:14.321Z"),
             (1_795_219_199_999, "2026-11-20T23:59:59.999Z"),
         ] {
-            assert_eq!(rfc3339(UnixMillis(millis)), text);
+            assert_eq!(rfc3339(UnixMillis(at)), text);
+            assert_eq!(millis(text), Some(UnixMillis(at)));
         }
+        assert_eq!(millis("1970-01-02T00:00:01Z"), Some(UnixMillis(86_401_000)));
+        assert_eq!(millis("1970-01-01T00:00:00.1234567Z"), Some(UnixMillis(123)));
+        assert_eq!(millis("yesterday"), None);
     }
 }
