@@ -96,7 +96,7 @@ fn the_first_fleet_runs_as_it_is_written() -> anyhow::Result<()> {
     let names: Vec<&str> = files.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(
         names,
-        ["agent.yaml", "edge.yaml", "metrics.yaml", "pipeline.yaml", "remote-write.yaml", "forward.yaml"]
+        ["agent.yaml", "edge.yaml", "metrics.yaml", "pipeline.yaml", "remote-write.yaml", "forward.yaml", "alerts.yaml"]
     );
     for (name, text) in &files {
         std::fs::write(folder.path().join(name), fit(text))?;
@@ -125,7 +125,11 @@ fn the_first_fleet_runs_as_it_is_written() -> anyhow::Result<()> {
     let fleet = folder.path().join("server/fleet.yaml");
     let whole = std::fs::read_to_string(&fleet)? + &read("remote-write.yaml") + &read("forward.yaml");
     std::fs::write(&fleet, whole)?;
-    for (program, file) in [("skerry-agent", folder.path().join("metrics.yaml")), ("skerry-fleet", fleet)] {
+    for (program, file) in [
+        ("skerry-agent", folder.path().join("metrics.yaml")),
+        ("skerry-agent", folder.path().join("alerts.yaml")),
+        ("skerry-fleet", fleet),
+    ] {
         let checked = Command::new(binaries.path(program)).arg("check-config").arg(&file).output()?;
         let told = String::from_utf8_lossy(&checked.stderr);
         ensure!(checked.status.success(), "{program} check-config {}: {told}", file.display());
