@@ -22,7 +22,7 @@ groups:
   - alert: Hot
     expr: temp:double > 100
     labels: {severity: critical}
-    annotations: {summary: '{{ $labels.job }} is at {{ $value | humanize }}', broken: '{{ nonsense }}'}
+    annotations: {summary: '{{ $labels.job }} is at {{ $value | humanize }}', broken: '{{ $labels.job | humanize }}'}
   - alert: Warm
     expr: temp > 40
     for: 1h

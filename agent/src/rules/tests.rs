@@ -30,6 +30,9 @@ impl Source for Nothing {
     }
 }
 
+/// Long after a window began, so that it has seen everything.
+const LATER: i64 = 600_000;
+
 fn temp(at: i64, value: f64) -> Scrape {
     Scrape { at: UnixMillis(at), values: vec![(LabelsBuilder::metric("temp").build(), value)] }
 }
@@ -39,7 +42,7 @@ fn named(name: &str) -> Vec<Matcher> {
 }
 
 fn values(memory: &Memory, now: i64) -> Vec<f64> {
-    let now = UnixMillis(now);
+    let now = UnixMillis(LATER + now);
     let window = memory.window(now);
     let source = WindowSource { window: &window, behind: &Nothing };
     let found = source.select(&named("temp"), UnixMillis(now.0 - 4500), now, 100).unwrap();
@@ -50,20 +53,20 @@ fn values(memory: &Memory, now: i64) -> Vec<f64> {
 fn nobody_waits_for_an_evaluation_and_nothing_is_left_out() {
     let need = Need { matchers: named("temp"), back_ms: 60_000 };
     let memory = Memory::new(vec![need], UnixMillis(0));
-    memory.push(&temp(1000, 1.0));
-    let window = memory.window(UnixMillis(1500));
-    memory.push(&temp(2000, 2.0));
-    memory.push(&temp(3000, 3.0));
+    memory.push(&temp(LATER + 1000, 1.0));
+    let window = memory.window(UnixMillis(LATER + 1500));
+    memory.push(&temp(LATER + 2000, 2.0));
+    memory.push(&temp(LATER + 3000, 3.0));
     drop(window);
-    memory.push(&temp(4000, 4.0));
+    memory.push(&temp(LATER + 4000, 4.0));
     assert_eq!(values(&memory, 5000), [1.0, 2.0, 3.0, 4.0]);
     // What does not fit the queue is not remembered: the window begins anew, and the store answers.
-    let window = memory.window(UnixMillis(5000));
+    let window = memory.window(UnixMillis(LATER + 5000));
     let many = (0..30_000).map(|n| (LabelsBuilder::metric("temp").label("n", n.to_string()).build(), 1.0)).collect();
-    memory.push(&Scrape { at: UnixMillis(6000), values: many });
-    memory.push(&temp(6500, 6.0));
+    memory.push(&Scrape { at: UnixMillis(LATER + 6000), values: many });
+    memory.push(&temp(LATER + 6500, 6.0));
     drop(window);
-    memory.push(&temp(7000, 7.0));
+    memory.push(&temp(LATER + 7000, 7.0));
     assert!(!values(&memory, 8000).contains(&6.0));
     assert_eq!(memory.stats().left_out, Vec::<String>::new());
 }
