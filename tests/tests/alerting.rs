@@ -199,6 +199,8 @@ fn somebody_on_site_is_told_at_once_and_never_twice() -> anyhow::Result<()> {
     for _ in 0..2 {
         node.kill();
         node.start()?;
+        // Programs push again and again; what was pushed last is kept once a minute.
+        push(&node, 60)?;
         settled(&node).with_context(|| node.log())?;
         let found = states(&node)?;
         ensure!(found.len() == 2 && found[0].1 == "firing" && found[1].1 == "pending", "{found:?}");
