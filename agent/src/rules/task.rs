@@ -61,10 +61,13 @@ impl RulesTask {
     pub async fn run(self, stop: CancellationToken) -> Result<(), RulesError> {
         let mut failing = Failing::default();
         let mut committed: Option<Mono> = None;
+        // How long after the last commit one is due for alerts that changed.
+        let mut owed: Option<Duration> = None;
         self.seed().await;
         loop {
             let now = self.now();
-            let wait = self.rules.next().map_or(SLEEP_MAX, |at| at.since(now.mono).min(SLEEP_MAX));
+            let longest = if owed.is_some() { FIRING_COMMIT_EVERY } else { SLEEP_MAX };
+            let wait = self.rules.next().map_or(longest, |at| at.since(now.mono).min(longest));
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
                 () = tokio::time::sleep(wait) => {}
@@ -81,15 +84,16 @@ impl RulesTask {
                 for scrape in scrapes(round.samples) {
                     self.store.append_scrape(scrape, Pace::Between).await?;
                 }
-                if let Some(least) = urgency
-                    && committed.is_none_or(|at| self.clock.mono().since(at) >= least)
-                {
-                    committed = Some(self.clock.mono());
-                    match self.store.flush().await {
-                        Ok(()) => {}
-                        Err(CommitError::Closed(closed)) => return Err(closed.into()),
-                        Err(CommitError::Write(error)) => tracing::debug!(%error, "the state of alerts is in memory"),
-                    }
+                owed = [owed, urgency].into_iter().flatten().min();
+            }
+            if let Some(least) = owed
+                && committed.is_none_or(|at| self.clock.mono().since(at) >= least)
+            {
+                (committed, owed) = (Some(self.clock.mono()), None);
+                match self.store.flush().await {
+                    Ok(()) => {}
+                    Err(CommitError::Closed(closed)) => return Err(closed.into()),
+                    Err(CommitError::Write(error)) => tracing::debug!(%error, "the state of alerts is in memory"),
                 }
             }
             self.stats.groups(&self.rules);
