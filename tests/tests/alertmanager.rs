@@ -289,6 +289,8 @@ fn operate(session: &Session) -> anyhow::Result<Vec<(String, Value)>> {
         let remark = |line: &&str| line.starts_with("Warning: amtool version");
         let err: Vec<&str> = err.lines().filter(|line| !remark(line)).collect();
         let err = err.join("\n").replace(session.url(), "URL");
+        // A silence that there is not: 500 of Alertmanager 0.25, 404 of newer ones and of ours.
+        let err = if args.starts_with(&["silence", "expire"]) { String::new() } else { err };
         told.push((args.join(" "), serde_json::json!({"ok": ok, "out": out.join(" "), "err": err})));
         anyhow::Ok(())
     };

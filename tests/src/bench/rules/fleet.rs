@@ -38,7 +38,7 @@ fn rules() -> String {
         };
         let _ = writeln!(text, "  - alert: Fleet{rule}\n    expr: '{expr}'\n    for: 1m");
     }
-    text.push_str("  - alert: Some\n    expr: 'edge_metric_0 < 10'\n");
+    text.push_str("  - alert: Some\n    expr: 'edge_metric_0 <= 10'\n");
     text
 }
 
@@ -68,7 +68,8 @@ pub(super) fn run(extent: &Extent, report: &mut Report, say: &dyn Fn(&str)) -> a
         for (n, labels) in nodes.iter().enumerate() {
             // Each node has its own second; half of what it measures stands still.
             let at = UnixMillis(now(step).wall.0 - (n as i64 * 37) % STEP_MS);
-            let value = |metric: usize| if metric.is_multiple_of(2) { n as f64 } else { (n as i64 + step) as f64 };
+            let value =
+                |metric: usize| if metric.is_multiple_of(2) { (n + 1) as f64 } else { (n as i64 + step) as f64 };
             window.push(at, labels.iter().enumerate().map(|(metric, labels)| (labels, value(metric))));
         }
         fed += own_cpu() - began;
