@@ -96,7 +96,15 @@ fn the_first_fleet_runs_as_it_is_written() -> anyhow::Result<()> {
     let names: Vec<&str> = files.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(
         names,
-        ["agent.yaml", "edge.yaml", "metrics.yaml", "pipeline.yaml", "remote-write.yaml", "forward.yaml", "alerts.yaml"]
+        [
+            "agent.yaml",
+            "edge.yaml",
+            "metrics.yaml",
+            "pipeline.yaml",
+            "remote-write.yaml",
+            "forward.yaml",
+            "alerts.yaml"
+        ]
     );
     for (name, text) in &files {
         std::fs::write(folder.path().join(name), fit(text))?;
