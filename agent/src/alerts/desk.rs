@@ -55,8 +55,8 @@ pub struct Setup {
     pub routing: Routing,
     /// Whether the node has joined a fleet, which then tells what is not local.
     pub has_fleet: bool,
-    /// Longest time between two evaluations of a rule.
-    pub interval: Duration,
+    /// Longest time between two evaluations of a rule; `None` where there is no rule.
+    pub interval: Option<Duration>,
     /// Where links begin.
     pub external_url: String,
     /// Random.
@@ -88,7 +88,8 @@ impl Desk {
     #[must_use]
     pub fn new(setup: Setup, now: Now) -> Self {
         let Setup { kept, routing, has_fleet, interval, external_url, seed, stored, silences } = setup;
-        let grace = 4 * interval.max(RESEND) + 2 * interval;
+        let pace = interval.unwrap_or(RESEND);
+        let grace = 4 * pace.max(RESEND) + 2 * pace;
         let report = Report::new(&stored, grace, now);
         let enabled: manager::Enabled = Box::new(move |receiver| is_local(receiver, has_fleet));
         let manager = match kept.take() {
@@ -98,9 +99,10 @@ impl Desk {
                 manager
             }
             None => {
-                // Only what holds others back is worth waiting for: what fired before is known.
-                let has_inhibition = !routing.config.inhibit_rules().is_empty();
-                let settle = if has_inhibition { (2 * interval).min(SETTLE_MAX) } else { Duration::ZERO };
+                // Only what rules may say and holds others back is worth waiting for: what fired before is known.
+                let settle = interval
+                    .filter(|_| !routing.config.inhibit_rules().is_empty())
+                    .map_or(Duration::ZERO, |interval| (2 * interval).min(SETTLE_MAX));
                 let options = Options {
                     settle,
                     restore_grace: grace,

@@ -169,7 +169,7 @@ fn desk(
         kept: Kept::default(),
         routing: routing.clone(),
         has_fleet,
-        interval: Duration::from_secs(15),
+        interval: Some(Duration::from_secs(15)),
         external_url: String::new(),
         // Another at each start, as in the agent: ids of silences come of it.
         seed: u64::try_from(at).unwrap() + 1,

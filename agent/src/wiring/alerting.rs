@@ -16,7 +16,6 @@ use crate::vitals::Vitals;
 use skerry_alerting::Now;
 use skerry_yaml::Faults;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -87,7 +86,7 @@ impl Alerting {
         // When it is full whoever asks waits.
         let (requests_in, requests) = mpsc::channel(4);
         let groups = lasting.rules.groups();
-        let interval = groups.iter().map(|group| group.interval).max().unwrap_or(Duration::from_secs(60));
+        let interval = groups.iter().map(|group| group.interval).max();
         let evaluating = RulesTask {
             rules: lasting.rules,
             memory,
