@@ -141,7 +141,8 @@ fn beside(local: &Local) -> Vec<(&'static str, String)> {
     }
     if let Some(alerting) = &local.sections.alerting {
         let all = crate::alerts::Routing::read(alerting, &local.exec_allow).1;
-        found.extend(all.iter().flat_map(|faults| lines("alerting.config_file", faults)));
+        let key = if alerting.config_file.is_some() { "alerting.config_file" } else { "alerting.config" };
+        found.extend(all.iter().flat_map(|faults| lines(key, faults)));
     }
     found
 }
