@@ -1,8 +1,13 @@
 //! Label sets: what names a series.
 
+mod pack;
+
+use pack::{Draft, Pairs};
 use serde::{Deserialize, Serialize};
+use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
+use zeroize::Zeroize;
 
 /// Most labels one series may have, `__name__` included.
 pub const LABELS_MAX: usize = 64;
@@ -11,11 +16,12 @@ pub const LABEL_BYTES_MAX: usize = 16 * 1024;
 
 /// A label set, sorted by label name, with unique names and no empty values; `__name__` is the metric's name.
 ///
-/// As in Prometheus's data model a label with an empty value is the same as no label, so none is kept.
-/// Immutable and shared: a clone costs one counter, because every log record carries the labels of its file.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
+/// As in Prometheus's data model a label with an empty value is the same as no label, so none is kept. Sets are ordered
+/// as lists of their pairs. Immutable, one block of memory, and shared: a clone costs one counter, because every log
+/// record carries the labels of its file.
+#[derive(Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(try_from = "Vec<(String, String)>", into = "Vec<(String, String)>")]
-pub struct Labels(Arc<[(Box<str>, Box<str>)]>);
+pub struct Labels(Arc<str>);
 
 /// Why pairs are no label set.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -39,35 +45,19 @@ impl Labels {
     ///
     /// # Errors
     /// [`InvalidLabels`] if a name is empty or stands twice, or a bound is exceeded.
-    pub fn new<N: Into<String>, V: Into<String>>(
-        pairs: impl IntoIterator<Item = (N, V)>,
-    ) -> Result<Self, InvalidLabels> {
-        let mut pairs: Vec<(Box<str>, Box<str>)> = pairs
-            .into_iter()
-            .map(|(n, v)| (n.into().into_boxed_str(), v.into().into_boxed_str()))
-            .filter(|(_, v)| !v.is_empty())
-            .collect();
-        pairs.sort_unstable();
-        if pairs.len() > LABELS_MAX {
-            return Err(InvalidLabels::TooMany(pairs.len()));
+    pub fn new<N: AsRef<str>, V: AsRef<str>>(pairs: impl IntoIterator<Item = (N, V)>) -> Result<Self, InvalidLabels> {
+        let mut draft = Draft::default();
+        for (name, value) in pairs {
+            draft.push(name.as_ref(), value.as_ref());
         }
-        let bytes: usize = pairs.iter().map(|(n, v)| n.len() + v.len()).sum();
-        if bytes > LABEL_BYTES_MAX {
-            return Err(InvalidLabels::TooLong(bytes));
-        }
-        if pairs.iter().any(|(n, _)| n.is_empty()) {
-            return Err(InvalidLabels::EmptyName);
-        }
-        if let Some(pair) = pairs.windows(2).find(|pair| pair[0].0 == pair[1].0) {
-            return Err(InvalidLabels::Duplicate(pair[0].0.to_string()));
-        }
-        Ok(Self(pairs.into()))
+        draft.pack().map(Self)
     }
 
     /// Value of a label; `""` where it is absent.
     #[must_use]
     pub fn value(&self, name: &str) -> &str {
-        self.0.binary_search_by(|(n, _)| (**n).cmp(name)).map_or("", |at| &self.0[at].1)
+        let found = Pairs::of(&self.0).find(|(n, _)| *n >= name);
+        found.filter(|(n, _)| *n == name).map_or("", |(_, value)| value)
     }
 
     /// The metric's name; `""` where there is none.
@@ -78,13 +68,13 @@ impl Labels {
 
     /// Names and values, sorted by name.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
-        self.0.iter().map(|(n, v)| (&**n, &**v))
+        Pairs::of(&self.0)
     }
 
     /// Number of labels.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.0.len()
+        pack::count(&self.0)
     }
 
     /// Whether there is no label at all.
@@ -110,20 +100,39 @@ impl Labels {
     /// The labels of this set whose names `keep` wants; this set itself where it wants all.
     #[must_use]
     pub fn retained(&self, mut keep: impl FnMut(&str) -> bool) -> Self {
+        let kept: Vec<(&str, &str)> = self.iter().filter(|(name, _)| keep(name)).collect();
+        if kept.len() == self.len() {
+            return self.clone();
+        }
         // Part of a sound set is a sound set: nothing is sorted or checked again.
-        let kept: Vec<(Box<str>, Box<str>)> = self.0.iter().filter(|(name, _)| keep(name)).cloned().collect();
-        if kept.len() == self.0.len() { self.clone() } else { Self(kept.into()) }
+        let bytes = kept.iter().map(|(name, value)| name.len() + value.len()).sum();
+        Self(pack::pack(kept.iter().copied(), kept.len(), bytes))
     }
 
-    /// Overwrites the values with zeros before they are freed, if nobody else holds this set: for values that turned out
-    /// to be secrets.
+    /// Overwrites the set with zeros before it is freed, if nobody else holds it: for values that turned out to be
+    /// secrets.
     pub fn wipe(mut self) {
-        for (_, value) in Arc::get_mut(&mut self.0).into_iter().flatten() {
-            let mut bytes = std::mem::take(value).into_string().into_bytes();
-            bytes.fill(0);
-            // Or the writes would be left out, since nobody reads them.
-            std::hint::black_box(&bytes);
+        if let Some(text) = Arc::get_mut(&mut self.0) {
+            text.zeroize();
         }
+    }
+}
+
+impl Ord for Labels {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.iter().cmp(other.iter())
+    }
+}
+
+impl PartialOrd for Labels {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl fmt::Debug for Labels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Labels({self})")
     }
 }
 
@@ -165,20 +174,22 @@ impl fmt::Display for Labels {
 
 /// Collects labels for a series whose label names are known not to repeat.
 #[derive(Debug, Clone)]
-pub struct LabelsBuilder(Vec<(String, String)>);
+pub struct LabelsBuilder(Draft);
 
 impl LabelsBuilder {
     /// Begins with the metric's name.
     #[must_use]
     pub fn metric(name: &str) -> Self {
-        Self(vec![("__name__".to_owned(), name.to_owned())])
+        let mut draft = Draft::default();
+        draft.push("__name__", name);
+        Self(draft)
     }
 
     /// Adds a label; a later one of the same name replaces an earlier one.
     #[must_use]
-    pub fn label(mut self, name: &str, value: impl Into<String>) -> Self {
-        self.0.retain(|(n, _)| n != name);
-        self.0.push((name.to_owned(), value.into()));
+    pub fn label(mut self, name: &str, value: impl AsRef<str>) -> Self {
+        self.0.remove(name);
+        self.0.push(name, value.as_ref());
         self
     }
 
@@ -189,16 +200,8 @@ impl LabelsBuilder {
     /// If more than [`LABELS_MAX`] labels were added, or names of more than 8 KiB: callers add a bounded few.
     #[must_use]
     pub fn build(mut self) -> Labels {
-        let total: usize = self.0.iter().map(|(n, v)| n.len() + v.len()).sum();
-        let value_bytes_max = if total > LABEL_BYTES_MAX { 128 } else { 1024 };
-        for (_, value) in &mut self.0 {
-            let mut end = value.len().min(value_bytes_max);
-            while !value.is_char_boundary(end) {
-                end -= 1;
-            }
-            value.truncate(end);
-        }
-        Labels::new(self.0).expect("names are unique by construction, few, and values were cut")
+        self.0.cut_values(if self.0.bytes() > LABEL_BYTES_MAX { 128 } else { 1024 });
+        Labels(self.0.pack().expect("names are unique by construction, few, and values were cut"))
     }
 }
 
@@ -242,5 +245,34 @@ mod tests {
         assert_eq!(labels.retained(|name| name != "b"), Labels::new([("c", "3"), ("a", "1")]).unwrap());
         assert!(labels.retained(|_| true).is_same(&labels));
         assert_eq!(labels.retained(|_| false), Labels::default());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_set_is_what_a_sorted_list_of_its_pairs_is(
+            a in proptest::collection::btree_map("[a-c]{1,3}|é{1,200}", "[a-bé]{0,3}|x{120,300}", 0..8),
+            b in proptest::collection::btree_map("[a-c]{1,3}", "[a-b]{1,2}", 0..3),
+        ) {
+            let list = |map: &std::collections::BTreeMap<String, String>| -> Vec<(String, String)> {
+                map.iter().filter(|(_, v)| !v.is_empty()).map(|(n, v)| (n.clone(), v.clone())).collect()
+            };
+            let (one, other) = (Labels::new(a.iter().rev()).unwrap(), Labels::new(&b).unwrap());
+            proptest::prop_assert_eq!(Vec::from(one.clone()), list(&a));
+            proptest::prop_assert_eq!(one.len(), list(&a).len());
+            proptest::prop_assert!(a.iter().all(|(name, value)| one.value(name) == value));
+            proptest::prop_assert_eq!(one.value("ab"), a.get("ab").map_or("", String::as_str));
+            proptest::prop_assert_eq!(one.cmp(&other), list(&a).cmp(&list(&b)));
+            proptest::prop_assert_eq!(one == other, list(&a) == list(&b));
+        }
+    }
+
+    #[test]
+    fn the_longest_names_and_values_are_kept() {
+        let (name, value) = ("n".repeat(LABEL_BYTES_MAX - 1), "v".repeat(LABEL_BYTES_MAX - 1));
+        for pair in [(name.as_str(), "v"), ("n", value.as_str())] {
+            assert_eq!(Labels::new([pair]).unwrap().iter().collect::<Vec<_>>(), [pair]);
+        }
+        let many = (0..LABELS_MAX).map(|n| (format!("l{n:02}"), n.to_string())).collect::<Vec<_>>();
+        assert_eq!(Vec::from(Labels::new(many.clone()).unwrap()), many);
     }
 }
