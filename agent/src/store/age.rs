@@ -5,7 +5,7 @@
 //! believed at once, but after it has stood for a day of running. Until then age goes by what was believed before.
 //! What is believed is stored, so that starts in between change nothing.
 
-use super::writer::Now;
+use skerry_model::Now;
 use skerry_model::{Mono, UnixMillis};
 use std::time::Duration;
 

@@ -6,12 +6,14 @@ use super::age;
 use super::blocks::{self, Body};
 use super::commit::Due;
 use super::head::{self, Row};
+use super::held;
 use super::lanes::{Lane, Move};
 use super::ledger::Losses;
 use super::retention::{self, Victim};
 use super::streams::{BlockMeta, Core, GoneRange, Stream};
 use super::transact::{BlockRow, Change, Changes, StreamRow};
-use super::writer::{Now, Writer};
+use super::writer::Writer;
+use skerry_model::Now;
 use skerry_model::{LossEntry, LossReason, Seq, SeriesId, StreamKind, TimeRange, UnixMillis};
 use skerry_wire::{Event, EventKind, codec};
 use std::collections::{BTreeMap, BTreeSet};
@@ -77,7 +79,9 @@ impl Draft {
         draft.take_moves(w, extra);
         draft.evict(w, extra, squeeze, now);
         draft.take_events(w, extra, now);
-        draft.changes.state.clone_from(&extra.state);
+        let waiting = w.state_waiting.iter().map(|(key, value)| (key.clone(), value.clone()));
+        draft.changes.state = waiting.chain(extra.state.iter().cloned()).collect();
+        draft.changes.own.extend(w.held.unstored().map(|number| (held::KEY.into(), Some(number))));
         match w.running {
             Running::Keep => {}
             Running::Set(at) => draft.changes.own.push((RUNNING.into(), Some(at.0.to_le_bytes().to_vec()))),
@@ -95,7 +99,8 @@ impl Draft {
     fn has_reason(&self, w: &Writer, due: Due, extra: &Extra) -> bool {
         let flush = due == Due::ALL;
         w.running != Running::Keep
-            || !(extra.events.is_empty() && extra.state.is_empty() && extra.corrupt.is_empty() && w.events.is_empty())
+            || !(extra.events.is_empty() && extra.state.is_empty() && extra.corrupt.is_empty())
+            || w.has_waiting()
             || !extra.moves.is_empty()
             || (due.scrapes && w.head.len() > 0)
             || (due.logs && !w.logs.is_empty())
@@ -370,6 +375,8 @@ impl Draft {
             w.logs.committed();
         }
         w.events.clear();
+        w.state_waiting.clear();
+        w.held.committed();
         w.losses = Losses::default();
         w.losses_since = None;
         if w.age.is_due() {

@@ -14,9 +14,10 @@ use super::search::{LogSnapshot, LogSource};
 use super::stats::Stats;
 use super::streams::Tip;
 use super::transact::Change;
-use super::writer::{Now, WriteError, Writer};
+use super::writer::{WriteError, Writer};
 use crate::clock::Clock;
 use crate::data::{GateList, LogGate, LogInput};
+use skerry_model::Now;
 use skerry_model::{Epoch, Labels, LossEntry, Sample, Scrape, Seq, SeriesId, StreamKind, TimeRange, UnixMillis};
 use skerry_promql::Matcher;
 use skerry_wire::{Ack, Batch, Event};
@@ -115,6 +116,7 @@ enum Command {
     Acknowledge(Ack),
     Load(LoadRequest, Reply<Result<Option<Batch>, LoadError>>),
     PutState(Vec<Change>, Vec<Event>, Reply<Result<(), WriteError>>),
+    Keep(Vec<Change>, Vec<Event>, Reply<()>),
     State(String, Reply<rusqlite::Result<Option<Vec<u8>>>>),
     Newest(Reply<Vec<(Labels, Sample)>>),
     Series(SeriesQuery, Reply<SeriesSnapshot>),
@@ -245,7 +247,7 @@ impl Store {
     /// Stores events; returns when they are committed.
     ///
     /// # Errors
-    /// [`CommitError::Write`] where the disk takes nothing now: they wait in memory and are tried again.
+    /// [`CommitError::Write`] where the disk takes nothing now: they wait and are tried again.
     pub async fn append_events(&self, events: Vec<Event>) -> Result<(), CommitError> {
         Ok(self.ask(|reply| Command::Events(events, reply)).await??)
     }
@@ -309,6 +311,16 @@ impl Store {
         events: Vec<Event>,
     ) -> Result<(), CommitError> {
         Ok(self.ask(|reply| Command::PutState(changes, events, reply)).await??)
+    }
+
+    /// As [`Self::put_state`], for what was decided and will not be decided otherwise: where the disk takes nothing it
+    /// waits with the store, events and changes together, over a kill too as far as room was set aside, and is written
+    /// once the disk takes it. Returns when it is on the disk or waits.
+    ///
+    /// # Errors
+    /// [`Closed`].
+    pub async fn keep(&self, changes: Vec<(String, Option<Vec<u8>>)>, events: Vec<Event>) -> Result<(), Closed> {
+        self.ask(|reply| Command::Keep(changes, events, reply)).await
     }
 
     /// Value of a key of the agent's own state.
@@ -495,6 +507,10 @@ impl Shell {
             Command::Acknowledge(ack) => writer.acknowledge(&ack),
             Command::Load(want, reply) => drop(reply.send(writer.load(want, now))),
             Command::PutState(state, events, reply) => drop(reply.send(writer.put_state(state, events, now))),
+            Command::Keep(state, events, reply) => {
+                writer.keep(state, events, now);
+                let _ = reply.send(());
+            }
             Command::State(key, reply) => drop(reply.send(writer.state(&key))),
             Command::Newest(reply) => drop(reply.send(writer.newest())),
             Command::Series(query, reply) => drop(reply.send(writer.series_snapshot(&query))),

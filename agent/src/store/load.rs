@@ -10,9 +10,10 @@ use super::head;
 use super::retention::Victim;
 use super::schema;
 use super::streams::{BlockMeta, GoneRange, Place};
-use super::writer::{Now, WriteError, Writer};
+use super::writer::{WriteError, Writer};
 use rusqlite::OptionalExtension;
 use skerry_chunk::MetricBlock;
+use skerry_model::Now;
 use skerry_model::{Epoch, Labels, LossEntry, LossReason, Seq, SeriesId, StreamKind, TimeRange};
 use skerry_wire::{Batch, Body, Gone, MESSAGE_BYTES_MAX, codec};
 

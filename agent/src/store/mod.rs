@@ -22,8 +22,8 @@
 //!
 //! What the disk refuses: the oldest data is evicted and the commit tried again. If that does not help, scrapes and
 //! events wait in memory up to their bounds and are then dropped into the ledger, newest first; log inputs are made to
-//! wait, since their files keep the lines. It is tried again after 5 s, and then
-//! ever more rarely, down to once a minute.
+//! wait, since their files keep the lines. It is tried again after 5 s, and then ever more rarely, down to once a minute.
+//! Events that wait, with the state that belongs to them, also lie where room was set aside: see [`held`].
 
 mod age;
 mod blocks;
@@ -32,6 +32,7 @@ mod config;
 mod draft;
 mod handle;
 mod head;
+mod held;
 mod kept;
 mod lanes;
 mod ledger;
@@ -65,7 +66,8 @@ pub use peek::peek;
 pub use read::{ReadError, SeriesQuery};
 pub use search::LogSource;
 pub use ship::{Held, OnAlert, Rule, ShipPolicy};
+pub use skerry_model::Now;
 pub use stats::Stats;
 pub use streams::Tip;
 pub use transact::Change;
-pub use writer::{Now, WriteError, Writer};
+pub use writer::{WriteError, Writer};

@@ -7,12 +7,14 @@ use super::age::{self, Age};
 use super::commit::Due;
 use super::config::Config;
 use super::draft::{Extra, RUNNING, Running};
+use super::held::{self, Held};
 use super::series::SeriesMap;
 use super::streams::{BlockMeta, Core, Stream};
 use super::transact::kind_number;
-use super::writer::{Now, WriteError, Writer};
+use super::writer::{WriteError, Writer};
 use super::{blocks, lanes, schema};
 use rusqlite::{Connection, OptionalExtension, Row};
+use skerry_model::Now;
 use skerry_model::{Epoch, Labels, LossEntry, LossReason, Seq, SeriesId, StreamKind, TimeRange, UnixMillis};
 use skerry_wire::{MESSAGE_BYTES_MAX, codec};
 use std::collections::BTreeSet;
@@ -98,6 +100,7 @@ struct Found {
     positions: Vec<(String, Vec<u8>)>,
     running_since: Option<UnixMillis>,
     age: Option<Vec<u8>>,
+    held: Option<Vec<u8>>,
 }
 
 /// The path with something added to its file name.
@@ -137,7 +140,7 @@ impl Writer {
             }
         };
         let clean = found.running_since.is_none() && replaced.is_none();
-        let Found { db, streams, series, silent, positions, running_since, age } = found;
+        let Found { db, streams, series, silent, positions, running_since, age, held } = found;
         let mut writer = Self::assemble(db, lock, path.to_owned(), config, streams, series, now);
         writer.retired = silent;
         writer.age = Age::begin(age.as_deref(), now);
@@ -152,6 +155,8 @@ impl Writer {
             }
         }
         writer.begin_epochs(&mut random);
+        let events = &writer.streams[writer.current(StreamKind::Events)];
+        writer.take_up(Held::open(path, events.epoch.0, held.as_deref()), now);
         writer.running = Running::Set(now.wall);
         match writer.commit(Due::ALL, Extra::default(), now) {
             Ok(()) => {}
@@ -269,7 +274,7 @@ fn find(path: &Path, config: &Config) -> Result<Found, Trouble> {
     let own = |key: &str| -> Result<Option<Vec<u8>>, Trouble> {
         db.query_row("SELECT v FROM own WHERE k = ?1", [key], |row| row.get(0)).optional().map_err(sort)
     };
-    let (running, age) = (own(RUNNING)?, own(age::KEY)?);
+    let (running, age, held) = (own(RUNNING)?, own(age::KEY)?, own(held::KEY)?);
     // Reading all of it takes seconds on slow flash, so it is done only where there is reason for doubt.
     if running.is_some() && !schema::is_sound(&db).map_err(sort)? {
         return Err(Trouble::Corrupt);
@@ -282,7 +287,7 @@ fn find(path: &Path, config: &Config) -> Result<Found, Trouble> {
         rows.collect::<Result<_, _>>().map_err(sort)?
     };
     let running_since = running.map(|bytes| UnixMillis(bytes.try_into().map_or(0, i64::from_le_bytes)));
-    Ok(Found { db, streams, series, silent, positions, running_since, age })
+    Ok(Found { db, streams, series, silent, positions, running_since, age, held })
 }
 
 fn kind_of(number: i64) -> Option<StreamKind> {

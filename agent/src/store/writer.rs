@@ -13,6 +13,7 @@ use super::commit::{self, Budget, Due, RETRY_AFTER_MAX, RETRY_AFTER_MIN, Waiting
 use super::config::{Config, Policy};
 use super::draft::{Draft, Extra, Running};
 use super::head::{Head, Pace, Row};
+use super::held::{Held, Snapshot};
 use super::lanes::{Room, Router};
 use super::ledger::Losses;
 use super::logbuf::LogBuffer;
@@ -24,10 +25,11 @@ use super::{schema, wear};
 use crate::data::LogInput;
 use rusqlite::Connection;
 use skerry_model::{
-    Labels, LossEntry, LossReason, Mono, Sample, Scrape, Seq, SeriesId, StreamKind, TimeRange, UnixMillis,
+    Labels, LossEntry, LossReason, Mono, Now, Sample, Scrape, Seq, SeriesId, StreamKind, TimeRange, UnixMillis,
 };
 use skerry_promql::Matcher;
 use skerry_wire::{Ack, Event};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -35,15 +37,6 @@ use std::time::Duration;
 const HEAD_BYTES_HARD_MAX: usize = 3 << 20;
 /// Most events that wait for a disk that takes nothing.
 const EVENTS_WAITING_MAX: usize = 4096;
-
-/// The two times of one moment.
-#[derive(Debug, Clone, Copy)]
-pub struct Now {
-    /// Labels data.
-    pub wall: UnixMillis,
-    /// Schedules.
-    pub mono: Mono,
-}
 
 /// Why something was not committed.
 #[derive(Debug, thiserror::Error)]
@@ -88,6 +81,10 @@ pub struct Writer {
     pub(super) retired: Vec<SeriesId>,
     pub(super) logs: LogBuffer,
     pub(super) events: Vec<Event>,
+    /// Changes of the agent's own state that wait with the events that tell of them; as many keys as there are.
+    pub(super) state_waiting: BTreeMap<String, Option<Vec<u8>>>,
+    /// Where both lie while the disk takes nothing.
+    pub(super) held: Held,
     pub(super) losses: Losses,
     pub(super) losses_since: Option<Mono>,
     pub(super) next_block: i64,
@@ -127,6 +124,8 @@ impl Writer {
             retired: Vec::new(),
             logs: LogBuffer::default(),
             events: Vec::new(),
+            state_waiting: BTreeMap::new(),
+            held: Held::default(),
             losses: Losses::default(),
             losses_since: None,
             next_block: next_block.unwrap_or(0) + 1,
@@ -222,25 +221,51 @@ impl Writer {
     /// Takes events and commits them.
     ///
     /// # Errors
-    /// [`WriteError`] where the disk takes nothing now. The events wait in memory and are tried again.
+    /// [`WriteError`] where the disk takes nothing now. The events wait and are tried again, as with [`Self::keep`].
     pub fn append_events(&mut self, events: Vec<Event>, now: Now) -> Result<(), WriteError> {
+        self.wait(Vec::new(), events, now);
+        let outcome = self.commit(Due::default(), Extra::default(), now);
+        if outcome.is_err() {
+            self.held.write(&self.events, &self.state_waiting);
+        }
+        outcome
+    }
+
+    /// Changes keys of the agent's own state, with events that tell of it, in one transaction. Where the disk takes
+    /// nothing now they wait together, in memory and where room was set aside, and are tried again until they are
+    /// written: neither a kill nor whoever calls again makes the events come twice or not at all.
+    pub fn keep(&mut self, state: Vec<Change>, events: Vec<Event>, now: Now) {
+        self.wait(state, events, now);
+        let is_pause = self.retry_at.is_some_and(|at| now.mono < at);
+        if is_pause || self.commit(Due::default(), Extra::default(), now).is_err() {
+            self.held.write(&self.events, &self.state_waiting);
+        }
+    }
+
+    fn wait(&mut self, state: Vec<Change>, events: Vec<Event>, now: Now) {
+        self.held.set_aside();
+        self.state_waiting.extend(state);
         for event in events {
             if self.events.len() < EVENTS_WAITING_MAX {
                 self.events.push(event);
             } else {
-                self.record_loss(
-                    LossEntry {
-                        stream: StreamKind::Events,
-                        reason: LossReason::DiskFull,
-                        count: Some(1),
-                        range: TimeRange::at(event.at),
-                        source: String::new(),
-                    },
-                    now,
-                );
+                self.held.lose(&event);
+                self.lose_events(1, TimeRange::at(event.at), now);
             }
         }
-        self.commit(Due::default(), Extra::default(), now)
+    }
+
+    /// Takes up what the run before could not write.
+    pub(super) fn take_up(&mut self, (held, found): (Held, Snapshot), now: Now) {
+        (self.held, self.events, self.state_waiting) = (held, found.events, found.state);
+        if let Some((count, range)) = found.lost {
+            self.lose_events(count, range, now);
+        }
+    }
+
+    fn lose_events(&mut self, count: u64, range: TimeRange, now: Now) {
+        let (stream, reason, source) = (StreamKind::Events, LossReason::DiskFull, String::new());
+        self.record_loss(LossEntry { stream, reason, count: Some(count), range, source }, now);
     }
 
     /// Notes a loss. Equal ones become one; they are committed with the next commit.
@@ -272,6 +297,9 @@ impl Writer {
     /// SQLite's, where the database cannot be read.
     pub fn state(&self, key: &str) -> rusqlite::Result<Option<Vec<u8>>> {
         use rusqlite::OptionalExtension;
+        if let Some(value) = self.state_waiting.get(key) {
+            return Ok(value.clone());
+        }
         self.db.prepare_cached("SELECT v FROM state WHERE k = ?1")?.query_row([key], |row| row.get(0)).optional()
     }
 
@@ -282,7 +310,7 @@ impl Writer {
         }
         let retry = self.retry_at.is_some();
         let due = commit::due(&self.config, self.budget.factor(now.mono), &self.waiting(), now.mono);
-        if due.any() || (retry && !self.events.is_empty()) {
+        if due.any() || (retry && self.has_waiting()) {
             // The failure is in the statistics, and what waits is tried again.
             let _ = self.commit(due, Extra::default(), now);
         } else {
@@ -294,6 +322,11 @@ impl Writer {
     #[must_use]
     pub fn next_wake(&self, now: Now) -> Option<Mono> {
         self.retry_at.or_else(|| commit::next_due(&self.config, self.budget.factor(now.mono), &self.waiting()))
+    }
+
+    /// Whether events or changes of the state wait for a disk that takes them.
+    pub(super) fn has_waiting(&self) -> bool {
+        !(self.events.is_empty() && self.state_waiting.is_empty())
     }
 
     fn waiting(&self) -> Waiting {

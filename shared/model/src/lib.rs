@@ -25,4 +25,4 @@ pub use log::{Level, LogRecord, OutputStream, RecordRef, stream_labels};
 pub use loss::{LossEntry, LossReason};
 pub use quantity::{Bytes, InvalidQuantity, Span};
 pub use sample::{Meta, MetricKind, MetricMeta, Observation, STALE_NAN_BITS, Sample, Scrape, is_stale, stale_nan};
-pub use time::{Mono, TimeRange, UnixMillis};
+pub use time::{Mono, Now, TimeRange, UnixMillis};

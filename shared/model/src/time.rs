@@ -70,3 +70,12 @@ impl TimeRange {
         Self { from: self.from.min(other.from), to: self.to.max(other.to) }
     }
 }
+
+/// A moment: wall time labels and is compared with what people wrote, monotonic time schedules.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Now {
+    /// By the wall clock.
+    pub wall: UnixMillis,
+    /// By the monotonic clock.
+    pub mono: Mono,
+}

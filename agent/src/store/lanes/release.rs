@@ -9,9 +9,10 @@ use super::super::draft::Extra;
 use super::super::load::{LoadError, Read};
 use super::super::logbuf::STEADY_LEVEL;
 use super::super::streams::BlockMeta;
-use super::super::writer::{Now, Writer};
+use super::super::writer::Writer;
 use super::{Lane, Tag};
 use skerry_chunk::{LogBuilder, LogReader};
+use skerry_model::Now;
 use skerry_model::{LogRecord, TimeRange};
 
 /// Bytes of blocks that move in one transaction; one block moves in any case.

@@ -4,6 +4,7 @@ mod corrupt;
 mod crash;
 mod full;
 mod handle;
+mod held;
 mod kept;
 mod lanes;
 mod model;
@@ -85,7 +86,7 @@ impl Rig {
     /// What kill -9 leaves: the files as they are, nothing of what was in memory.
     pub(super) fn crash(&mut self) {
         let aside = tempfile::tempdir_in(self.dir.path()).unwrap();
-        let names = ["agent.db", "agent.db-wal"];
+        let names = ["agent.db", "agent.db-wal", "agent.db-held"];
         for name in names {
             let _ = std::fs::copy(self.dir.path().join(name), aside.path().join(name));
         }
@@ -100,6 +101,10 @@ impl Rig {
     pub(super) fn close(&mut self) {
         let now = self.now;
         self.writer.take().unwrap().close(now).unwrap();
+    }
+
+    pub(super) fn take_writer(&mut self) -> Writer {
+        self.writer.take().unwrap()
     }
 
     pub(super) fn drop_writer(&mut self) {
