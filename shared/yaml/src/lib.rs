@@ -7,15 +7,19 @@
 //! - Text is bounded by [`TEXT_BYTES_MAX`], nesting and aliases by the parser's own budget.
 //! - A fault never repeats a value of the file, which may be a secret, beyond what serde's own messages quote.
 
+mod de;
+pub mod manifests;
 mod part;
 mod places;
 pub mod tree;
+pub mod values;
 
 pub use part::{documents, part};
 pub use places::Places;
 
 use serde::de::DeserializeOwned;
 use std::fmt;
+use tree::{Node, Tree};
 
 /// Longest text that is read.
 pub const TEXT_BYTES_MAX: usize = 1 << 20;
@@ -89,29 +93,23 @@ pub fn read<T: DeserializeOwned>(text: &str) -> Result<Document<T>, Fault> {
         let problem = format!("{} bytes are too long, at most 1 MiB is read", text.len());
         return Err(Fault { line: None, key: String::new(), problem });
     }
+    let Tree { root, second } = tree::tree(text)?;
     let places = Places::read(text);
-    let blank = text.lines().all(|line| matches!(line.trim_start().bytes().next(), None | Some(b'#')));
-    let text = if blank { "{}" } else { text };
-    let options = serde_saphyr::options! { strict_booleans: true, with_snippet: false };
-    match serde_saphyr::from_str_with_options(text, options) {
+    if let Some(line) = second {
+        let problem = "a second document begins here, and one is expected".to_owned();
+        return Err(Fault { line: Some(line), key: String::new(), problem });
+    }
+    let root = root.unwrap_or_else(Node::empty);
+    match de::value(&root) {
         Ok(value) => Ok(Document { value, places }),
         Err(error) => {
             // The key is found by its place: deserializers that note their path would double the code of every config.
-            let problem = problem(&error);
-            let place = error.location().map(|place| (place.line(), place.column())).filter(|(line, _)| *line > 0);
-            let inner = !problem.starts_with("missing field");
-            let key = place.and_then(|place| places.key_at(place, inner)).unwrap_or_default().to_owned();
-            Err(Fault { line: place.map(|(line, _)| line), key, problem })
+            let inner = !error.problem.starts_with("missing field");
+            let at = error.place.map(|(line, column)| (line, column.saturating_sub(1)));
+            let key = at.and_then(|at| places.key_at(at, inner)).unwrap_or_default().to_owned();
+            Err(Fault { line: error.place.map(|(line, _)| line), key, problem: error.problem })
         }
     }
-}
-
-/// The parser's message without the place, which is said apart.
-fn problem(error: &serde_saphyr::Error) -> String {
-    let text = error.without_snippet().to_string();
-    let text = text.lines().next().unwrap_or_default();
-    let end = text.rfind(" at line ").or_else(|| text.rfind(", line ")).unwrap_or(text.len());
-    text[..end].trim_start_matches("error: ").to_owned()
 }
 
 #[cfg(test)]

@@ -10,7 +10,11 @@ const KEYS_MAX: usize = 20_000;
 
 /// Lines of keys.
 #[derive(Debug, Clone, Default)]
-pub struct Places(BTreeMap<String, Place>);
+pub struct Places {
+    keys: BTreeMap<String, Place>,
+    /// Line of the value that holds all keys; of a text without any the last one.
+    root: Option<u64>,
+}
 
 /// Line from 1, and place within the line.
 type Place = (u64, u64);
@@ -34,6 +38,9 @@ impl Places {
         for event in Parser::new_from_str(text) {
             let Ok((event, span)) = event else { break };
             let place = (span.start.line() as u64, span.start.col() as u64);
+            if matches!(event, Event::MappingStart(..) | Event::SequenceStart(..) | Event::Scalar(..)) {
+                places.root.get_or_insert(place.0);
+            }
             match event {
                 Event::MappingStart(..) | Event::SequenceStart(..) => {
                     if ignored > 0 || levels.len() >= DEPTH_MAX {
@@ -65,33 +72,39 @@ impl Places {
                 _ => {}
             }
         }
+        let last = text.lines().count() as u64;
+        places.root = places.root.or_else(|| (last > 0).then_some(last));
         places
     }
 
-    /// Line of a key, or of the nearest key above it that the text has; `None` for an empty text.
+    /// Line of a key, or of the nearest key above it that the text has, or of where the keys of the text begin; `None` for an
+    /// empty text.
     #[must_use]
     pub fn line(&self, key: &str) -> Option<u64> {
         let mut key = key;
         loop {
-            if let Some((line, _)) = self.0.get(key) {
+            if let Some((line, _)) = self.keys.get(key) {
                 return Some(*line);
             }
-            key = &key[..key.rfind(['.', '['])?];
+            match key.rfind(['.', '[']) {
+                Some(end) => key = &key[..end],
+                None => return self.root,
+            }
         }
     }
 
     /// The key that begins last at or before a place: the one whose value stands there. Of keys that begin at the same
     /// place (an item and its first key) the outer one, or the inner one.
     pub(crate) fn key_at(&self, place: Place, inner: bool) -> Option<&str> {
-        let before = self.0.iter().filter(|(_, at)| **at <= place);
+        let before = self.keys.iter().filter(|(_, at)| **at <= place);
         let depth = |key: &str| if inner { key.len() } else { usize::MAX - key.len() };
         before.max_by_key(|(key, at)| (**at, depth(key))).map(|(key, _)| key.as_str())
     }
 
     /// Remembers the first place of a key: a value below it does not move it.
     fn note(&mut self, key: &str, place: Place) {
-        if !key.is_empty() && self.0.len() < KEYS_MAX && !self.0.contains_key(key) {
-            self.0.insert(key.to_owned(), place);
+        if !key.is_empty() && self.keys.len() < KEYS_MAX && !self.keys.contains_key(key) {
+            self.keys.insert(key.to_owned(), place);
         }
     }
 }

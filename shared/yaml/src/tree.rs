@@ -35,6 +35,8 @@ pub struct Node {
     pub column: u64,
     /// The value.
     pub content: Content,
+    /// A scalar without quotes, which may be a number or a word of YAML.
+    pub is_plain: bool,
     /// First byte of a scalar in the text.
     start: usize,
 }
@@ -56,6 +58,11 @@ pub enum Content {
 }
 
 impl Node {
+    /// An empty mapping, which a text of comments alone is.
+    pub(crate) fn empty() -> Rc<Self> {
+        Rc::new(Self { line: 1, column: 1, content: Content::Map(Vec::new()), is_plain: false, start: 0 })
+    }
+
     /// A scalar's text, `""` of none; `None` for a list or a mapping.
     #[must_use]
     pub fn text(&self) -> Option<&str> {
@@ -179,13 +186,14 @@ impl Builder {
                     Inside::List(items) => Content::List(items),
                     Inside::Map { entries, merged, .. } => Content::Map(self.merged(entries, &merged)?),
                 };
-                self.put(Node { line: open.line, column: open.column, content, start: 0 }, open.anchor)
+                self.put(Node { line: open.line, column: open.column, content, is_plain: false, start: 0 }, open.anchor)
             }
             Event::Scalar(value, style, anchor, _) => {
-                let is_null = style == ScalarStyle::Plain && matches!(&*value, "" | "~" | "null" | "Null" | "NULL");
+                let is_plain = style == ScalarStyle::Plain;
+                let is_null = is_plain && matches!(&*value, "" | "~" | "null" | "Null" | "NULL");
                 let content = if is_null { Content::Null } else { Content::Text(value.into_owned()) };
                 let start = span.start.byte_offset().unwrap_or(usize::MAX);
-                self.put(Node { line, column, content, start }, anchor)
+                self.put(Node { line, column, content, is_plain, start }, anchor)
             }
             Event::Alias(anchor) => match self.anchors.get(&anchor).cloned() {
                 Some(node) => self.add(node, (line, column)),
