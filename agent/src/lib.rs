@@ -1,5 +1,6 @@
 //! The Skerry agent: collects, keeps and ships what a node measures and logs, and obeys signed configs alone.
 
+pub mod actuate;
 pub mod adopt;
 pub mod alerts;
 pub mod api;
@@ -9,6 +10,7 @@ pub mod collect;
 pub mod config;
 pub mod containers;
 pub mod data;
+pub mod docker;
 pub mod enrol;
 pub mod exposition;
 pub mod host;
@@ -20,9 +22,12 @@ pub mod onalert;
 pub mod own;
 pub mod patterns;
 pub mod probes;
+pub mod program;
 pub mod push;
 pub mod query;
+pub mod recommend;
 pub mod rules;
+pub mod scale;
 pub mod scrape;
 pub mod stale;
 pub mod store;
@@ -31,4 +36,5 @@ pub mod sync;
 pub mod vitals;
 pub mod wipe;
 pub mod wiring;
+pub mod workloads;
 pub mod zone;

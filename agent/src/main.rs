@@ -2,13 +2,15 @@
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use skerry_agent::api::{Status, alerts_text, follow_logs, logs_text, targets_text};
+use skerry_agent::api::{
+    Status, alerts_text, follow_logs, logs_text, recommended_text, scaling_data, scaling_explained, scaling_text,
+    targets_text, workloads_text,
+};
 use skerry_agent::clock::Clock;
-use skerry_agent::config::{Local, read_document, read_local, reference};
-use skerry_agent::rules::Sources;
+use skerry_agent::config::{Checked, Local, check_files, read_local, reference};
+use skerry_agent::http;
 use skerry_agent::wipe::Wiping;
 use skerry_agent::wiring::{self, Exit, Lasting, Process};
-use skerry_agent::{http, scrape};
 use skerry_promapi::Params;
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
@@ -29,8 +31,9 @@ static MEMORY: Wiping = Wiping;
 
 /// Longest pause between a run that failed and the next one.
 const PAUSE_MAX: Duration = Duration::from_secs(60);
-/// Blocking threads: one round of collection, one of the log inputs, two readers of the store, rules, name resolution.
-const BLOCKING_THREADS_MAX: usize = 7;
+/// Blocking threads: one round of collection, one of the log inputs, two readers of the store, rules, metrics of
+/// policies, name resolution.
+const BLOCKING_THREADS_MAX: usize = 8;
 
 /// Collects, keeps and ships what a node measures and logs, and obeys signed configs alone.
 #[derive(Parser)]
@@ -44,44 +47,24 @@ struct Cli {
 enum Command {
     /// Run the agent until SIGTERM or SIGINT; SIGHUP reads the file again.
     Run(ConfigArg),
-    /// Check a config file: agent.yaml, or a NodeConfig (a file with `kind:`).
+    /// Check config files: agent.yaml, NodeConfigs, manifests of ScalingPolicy, HorizontalPodAutoscaler and Workload. Several
+    /// are also checked together, as those of one node.
     CheckConfig {
-        /// The file.
-        file: PathBuf,
+        /// The files.
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
     },
     /// Show how the agent on this machine is.
-    Status {
-        #[command(flatten)]
-        config: ConfigArg,
-        /// Address of its local HTTP; taken from the config file where it is not given.
-        #[arg(long)]
-        address: Option<SocketAddr>,
-        /// Output format.
-        #[arg(short, long, value_enum, default_value = "text")]
-        output: Output,
-    },
+    Status(AskArgs),
     /// Show what the agent on this machine scrapes, and how that goes.
-    Targets {
-        #[command(flatten)]
-        config: ConfigArg,
-        /// Address of its local HTTP; taken from the config file where it is not given.
-        #[arg(long)]
-        address: Option<SocketAddr>,
-        /// Output format; json is what Prometheus's API answers.
-        #[arg(short, long, value_enum, default_value = "text")]
-        output: Output,
-    },
+    Targets(AskArgs),
     /// Show the alerts of this machine: those that fire, are held back, or wait.
-    Alerts {
-        #[command(flatten)]
-        config: ConfigArg,
-        /// Address of its local HTTP; taken from the config file where it is not given.
-        #[arg(long)]
-        address: Option<SocketAddr>,
-        /// Output format; json is what Alertmanager's API answers.
-        #[arg(short, long, value_enum, default_value = "text")]
-        output: Output,
-    },
+    Alerts(AskArgs),
+    /// Show what this machine scales.
+    #[command(subcommand)]
+    Scale(ScaleCommand),
+    /// Show the workloads of this machine, and how their containers are.
+    Workloads(AskArgs),
     /// Print log lines that the agent on this machine keeps, oldest first; or search them with LogQL.
     Logs(LogsArgs),
     /// Print the reference of all config keys, as Markdown.
@@ -93,6 +76,35 @@ struct ConfigArg {
     /// The agent's config file.
     #[arg(long, env = "SKERRY_CONFIG", default_value = "/etc/skerry/agent.yaml")]
     config: PathBuf,
+}
+
+#[derive(Subcommand)]
+enum ScaleCommand {
+    /// Every policy: its replicas, metrics and what holds it back.
+    List(AskArgs),
+    /// What a policy would do now, and why: its metrics, their proposals, and which window, rate or bound decides. Nothing is
+    /// changed.
+    Explain {
+        /// A policy of this machine, or a file of ScalingPolicy or HorizontalPodAutoscaler documents to try out.
+        policy: String,
+        #[command(flatten)]
+        args: AskArgs,
+    },
+    /// What CPU and memory each container should ask for.
+    Recommend(AskArgs),
+}
+
+/// How the agent on this machine is asked.
+#[derive(Args)]
+struct AskArgs {
+    #[command(flatten)]
+    config: ConfigArg,
+    /// Address of its local HTTP; taken from the config file where it is not given.
+    #[arg(long)]
+    address: Option<SocketAddr>,
+    /// Output format; json is what its API answers.
+    #[arg(short, long, value_enum, default_value = "text")]
+    output: Output,
 }
 
 #[derive(Args)]
@@ -130,10 +142,12 @@ enum Output {
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Run(args) => run(&args.config),
-        Command::CheckConfig { file } => check(&file),
-        Command::Status { config, address, output } => status(&config.config, address, output),
-        Command::Targets { config, address, output } => targets(&config.config, address, output),
-        Command::Alerts { config, address, output } => alerts(&config.config, address, output),
+        Command::CheckConfig { files } => check(&files),
+        Command::Status(args) => status(&args.config.config, args.address, args.output),
+        Command::Targets(args) => targets(&args.config.config, args.address, args.output),
+        Command::Alerts(args) => alerts(&args.config.config, args.address, args.output),
+        Command::Scale(command) => scale(&command),
+        Command::Workloads(args) => workloads(&args),
         Command::Logs(args) => logs(&args),
         Command::ConfigReference => print(&reference()),
     };
@@ -253,32 +267,23 @@ fn log_to_stderr() {
     }
 }
 
-fn check(file: &Path) -> anyhow::Result<()> {
-    let name = file.display().to_string();
-    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {name}"))?;
-    let is_document = text.lines().any(|line| line.starts_with("kind:") || line.starts_with("apiVersion:"));
-    if is_document {
-        let document = read_document(&name, &text, None)?;
-        let rules = document.spec.rules.as_ref().map(Sources::read).unwrap_or_default();
-        let faults: Vec<String> = rules.faults.iter().map(ToString::to_string).collect();
-        anyhow::ensure!(faults.is_empty(), "files that it names here: {}", faults.join("\n"));
-        print(&format!("{name}: a good NodeConfig for {}\n", document.metadata.name))
-    } else {
-        let local = read_local(file)?;
-        if let Some(path) = local.sections.scrape.as_ref().and_then(|scrape| scrape.config_file.as_ref()) {
-            scrape::read_file(path)?;
-        }
-        let rules = local.sections.rules.as_ref().map(Sources::read).unwrap_or_default();
-        let remarks: String = rules.remarks.iter().map(|remarks| format!("remark: {remarks}\n")).collect();
-        print(&format!("{remarks}{name}: a good config for node {}\n", local.node))
-    }
+fn check(files: &[PathBuf]) -> anyhow::Result<()> {
+    let Checked { said, faults } = check_files(files);
+    print(&said.iter().map(|line| format!("{line}\n")).collect::<String>())?;
+    anyhow::ensure!(faults.is_empty(), "{}", faults.join("\n"));
+    Ok(())
 }
 
 /// Where the agent's local HTTP is.
 fn address_of(file: &Path, address: Option<SocketAddr>) -> anyhow::Result<SocketAddr> {
     match address {
         Some(address) => Ok(address),
-        None => Ok(read_local(file).context("the address of the agent; or give --address")?.listen),
+        None => {
+            let local = read_local(file);
+            let local = local
+                .context("where the agent listens is not known: name its file (--config) or its address (--address)")?;
+            Ok(local.listen)
+        }
     }
 }
 
@@ -286,7 +291,11 @@ fn address_of(file: &Path, address: Option<SocketAddr>) -> anyhow::Result<Socket
 fn ask(file: &Path, address: Option<SocketAddr>, path: &str) -> anyhow::Result<http::Answer> {
     let address = address_of(file, address)?;
     let answer = runtime()?.block_on(http::get(&format!("http://{address}{path}"), 16 << 20));
-    answer.context("is the agent running?")
+    answer.with_context(|| unanswered(address))
+}
+
+fn unanswered(address: SocketAddr) -> String {
+    format!("no answer from an agent at {address}; does it run there (`systemctl status skerry-agent`)?")
 }
 
 fn targets(file: &Path, address: Option<SocketAddr>, output: Output) -> anyhow::Result<()> {
@@ -307,6 +316,43 @@ fn alerts(file: &Path, address: Option<SocketAddr>, output: Output) -> anyhow::R
             print(&alerts_text(&waiting.body, &routed.body).context("the agent's answer")?)
         }
     }
+}
+
+fn scale(command: &ScaleCommand) -> anyhow::Result<()> {
+    let get = |args: &AskArgs, path: &str| ask(&args.config.config, args.address, path);
+    match command {
+        ScaleCommand::List(args) => show(args, &get(args, "/api/v1/scaling")?.body, scaling_text),
+        ScaleCommand::Recommend(args) => show(args, &get(args, "/api/v1/scaling/recommend")?.body, recommended_text),
+        ScaleCommand::Explain { policy, args } => {
+            let path = Path::new(policy);
+            let is_named = path.extension().is_some_and(|end| end == "yaml" || end == "yml" || end == "json");
+            let body = if is_named || path.is_file() {
+                let text = std::fs::read(policy).with_context(|| format!("cannot read {policy}"))?;
+                let address = address_of(&args.config.config, args.address)?;
+                let query = Params::encode(&[("file", policy.clone())]);
+                let url = format!("http://{address}/api/v1/scaling/explain?{query}");
+                let answer = runtime()?.block_on(http::post(&url, "application/yaml", text, 16 << 20));
+                answer.with_context(|| unanswered(address))?.body
+            } else {
+                let query = Params::encode(&[("policy", policy.clone())]);
+                get(args, &format!("/api/v1/scaling/explain?{query}"))?.body
+            };
+            show(args, &body, scaling_explained)
+        }
+    }
+}
+
+fn workloads(args: &AskArgs) -> anyhow::Result<()> {
+    show(args, &ask(&args.config.config, args.address, "/api/v1/workloads")?.body, workloads_text)
+}
+
+/// An answer about scaling in the format that was asked for.
+fn show(args: &AskArgs, body: &[u8], text: fn(&[u8]) -> Result<String, String>) -> anyhow::Result<()> {
+    let shown = match args.output {
+        Output::Json => scaling_data(body).map(|data| format!("{}\n", serde_json::Value::Array(data))),
+        Output::Text => text(body),
+    };
+    print(&shown.map_err(anyhow::Error::msg)?)
 }
 
 fn logs(args: &LogsArgs) -> anyhow::Result<()> {

@@ -239,8 +239,11 @@ pub fn observe(vitals: &Vitals) -> Vec<Observation> {
         observations.push(row((&LOG_STAGES, &[("kind", kind)], count as f64)));
     }
     observations.extend(logs.observations());
+    observations.extend(vitals.scaling.observe());
     observations.extend(rule_groups(vitals));
+    observations.extend(vitals.workloads.observations());
     observations.extend(alerting.metrics.into_iter().map(routed));
+    observations.extend(vitals.recommender.observations());
     observations
 }
 

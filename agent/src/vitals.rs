@@ -10,10 +10,13 @@ use crate::logs::inputs::InputStats;
 use crate::probes::ProbeStats;
 use crate::push::PushStats;
 use crate::query::AskStats;
+use crate::recommend::Recommender;
 use crate::rules::{Memory, RuleStats, Rules};
+use crate::scale::Scaling;
 use crate::scrape;
 use crate::store::Stats;
 use crate::sync::task::{Facts, SyncStats};
+use crate::workloads::Workloads;
 use skerry_model::{Mono, NodeId, Observation};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -54,6 +57,12 @@ pub struct Vitals {
     pub memory: Arc<Memory>,
     /// The figures of alerting.
     pub alert_stats: Arc<AlertStats>,
+    /// What is scaled.
+    pub scaling: Scaling,
+    /// What is kept as declared.
+    pub workloads: Workloads,
+    /// What containers should ask for.
+    pub recommender: Recommender,
     /// What is scraped.
     pub targets: scrape::State,
     /// The sync's figures.

@@ -14,6 +14,9 @@
 //! ```
 
 mod alerting;
+mod recommend;
+mod scaling;
+mod workloads;
 
 pub use alerting::Lasting;
 
@@ -39,10 +42,11 @@ use crate::sync::link::{Link, Peer};
 use crate::sync::outbox::Tip;
 use crate::sync::task::{Backlog, SyncStats, SyncTask};
 use crate::vitals::Vitals;
-use crate::{alerts, api, host, own};
+use crate::{alerts, api, host, own, scale, workloads as kept};
 use alerting::{Alerting, Running};
 use anyhow::{Context, bail};
-use skerry_model::{ContainerInfo, Epoch, Seq, SeriesId, StreamKind};
+use scaling::Scale;
+use skerry_model::{ContainerInfo, Epoch, Now, Seq, SeriesId, StreamKind};
 use skerry_seal::NodeIdentity;
 use skerry_wire::{Ack, Batch, Event, EventKind, LIVE_LINE_BYTES_MAX, LiveLine, Status as WireStatus, codec};
 use std::net::TcpListener;
@@ -51,6 +55,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::{Notify, broadcast, mpsc, watch};
 use tokio_util::sync::CancellationToken;
+use workloads::Keeping;
 
 /// How long tasks may take to end.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -95,10 +100,13 @@ pub async fn run(local: &Local, process: &Process) -> anyhow::Result<Exit> {
         None => None,
     };
     let signed = adoption.as_ref().map(Adoption::layers).unwrap_or_default();
-    let effective = Effective::of(std::iter::once(&local.sections).chain(&signed));
+    let mut effective = Effective::of(std::iter::once(&local.sections).chain(&signed));
     // Read before the store is open, as other state that a run begins with.
     let pushed = if effective.push.gateway { store::peek(&path, push::PREFIX) } else { Vec::new() };
     let told_before = store::peek(&path, alerts::PREFIX);
+    let scaled_before = store::peek(&path, scale::PREFIX);
+    let kept_before = store::peek(&path, kept::PREFIX);
+    let recommended_before = store::peek(&path, crate::recommend::PREFIX);
     let Opened { store, thread, positions, clean, replaced } =
         store::open(&path, effective.store.clone(), clock.clone(), random_bits).context("the node's database")?;
     let beside_path = local.data_dir.join("agent-kept.db");
@@ -110,9 +118,16 @@ pub async fn run(local: &Local, process: &Process) -> anyhow::Result<Exit> {
     }
     let node = enrolment.as_ref().map_or(&local.node, |enrolment| &enrolment.node).clone();
     let board = Board::default();
-    let alerting = Alerting::install(lasting, local, &effective, told_before, clock, &board);
-    let seen = alerting.memory.clone();
-    let store = store.with_tap(move |scrape| seen.push(scrape));
+    let keeping = Keeping::install(kept_before);
+    let scaling = Scale::install(&mut effective, scaled_before, &board);
+    let needs = Scale::needs(&effective);
+    let alerting = Alerting::install(lasting, local, &effective, told_before, needs, clock, &board);
+    let recommender = recommend::install(&effective, &recommended_before, clock, &board);
+    let (seen, used, ticking) = (alerting.memory.clone(), recommender.clone(), clock.clone());
+    let store = store.with_tap(move |scrape| {
+        seen.push(scrape);
+        used.push(scrape, Now { wall: ticking.wall(), mono: ticking.mono() });
+    });
     let saved = positions.clone();
     let inputs = LogInputs::new(&effective.logs, positions).map_err(|faults| anyhow::anyhow!("logs: {faults:?}"))?;
     let inputs = inputs.behind(store.log_gate());
@@ -139,6 +154,9 @@ pub async fn run(local: &Local, process: &Process) -> anyhow::Result<Exit> {
         rules: lasting.rules.clone(),
         memory: alerting.memory.clone(),
         alert_stats: Arc::default(),
+        scaling: scaling.scaling.clone(),
+        workloads: keeping.workloads.clone(),
+        recommender,
         rule_stats: Arc::default(),
         targets: scrape::State::default(),
         sync: Arc::new(SyncStats::default()),
@@ -213,8 +231,11 @@ pub async fn run(local: &Local, process: &Process) -> anyhow::Result<Exit> {
     let queries = Queries::new(store.clone(), vitals.clone(), about);
     let running = Running { intake_tasks: &mut intake_tasks, intake: &intake, tasks: &mut tasks, stop: &shipping };
     let alerts = alerting.start(local, &effective, &queries, &store, &vitals, running);
+    keeping.start(&effective, &store, &vitals, (&mut intake_tasks, &intake));
+    scaling.start(local, &effective, &queries, &store, &vitals, (&mut intake_tasks, &intake));
+    recommend::start(&effective, &store, &vitals, (&mut tasks, &shipping));
     let tails = api::Tails::new(live.clone(), shipping.clone());
-    let doors = api::Doors { pushes, alerts };
+    let doors = api::Doors { pushes, alerts, scales: scaling::scales(&vitals) };
     tasks.spawn_fallible("api", api::run(local_http, vitals.clone(), queries.clone(), doors, tails));
 
     let policies = store::OnAlert::among(&effective.store.ship, &effective.store.log_ship);
@@ -366,6 +387,7 @@ impl Shipping<'_> {
         let (answers_in, answers) = mpsc::channel(2);
         let asked = AskTask {
             queries,
+            scales: scaling::scales(vitals),
             is_on: sync.answer_queries,
             asks,
             answers: answers_in,

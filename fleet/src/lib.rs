@@ -29,8 +29,10 @@ pub mod node_labels;
 pub mod notify;
 pub mod outgoing;
 pub mod pki;
+pub mod quantity;
 pub mod remote;
 pub mod rules;
+pub mod scaling;
 pub mod source;
 pub mod store;
 #[cfg(test)]

@@ -103,7 +103,10 @@ fn the_first_fleet_runs_as_it_is_written() -> anyhow::Result<()> {
             "pipeline.yaml",
             "remote-write.yaml",
             "forward.yaml",
-            "alerts.yaml"
+            "alerts.yaml",
+            "scaling.yaml",
+            "targets.yaml",
+            "workloads.yaml",
         ]
     );
     for (name, text) in &files {
@@ -136,6 +139,9 @@ fn the_first_fleet_runs_as_it_is_written() -> anyhow::Result<()> {
     for (program, file) in [
         ("skerry-agent", folder.path().join("metrics.yaml")),
         ("skerry-agent", folder.path().join("alerts.yaml")),
+        ("skerry-agent", folder.path().join("workloads.yaml")),
+        ("skerry-agent", folder.path().join("scaling.yaml")),
+        ("skerry-agent", folder.path().join("targets.yaml")),
         ("skerry-fleet", fleet),
     ] {
         let checked = Command::new(binaries.path(program)).arg("check-config").arg(&file).output()?;

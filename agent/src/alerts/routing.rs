@@ -64,7 +64,11 @@ impl Routing {
         let mut files: Vec<(String, String)> = Vec::new();
         for pattern in routes.templates() {
             // As Alertmanager: beside its config.
-            for path in patterns::matching(&folder.join(pattern), FILES_MAX) {
+            let paths = patterns::matching(&folder.join(pattern), FILES_MAX + 1);
+            if paths.len() > FILES_MAX {
+                told.push(one(pattern, format!("more than {FILES_MAX} files: the first ones by name are read")));
+            }
+            for path in paths.into_iter().take(FILES_MAX) {
                 let name = path.display().to_string();
                 match read_text(&path) {
                     Ok(text) => files.push((name, text)),

@@ -12,6 +12,7 @@ mod alerts;
 mod loki;
 mod prometheus;
 mod push;
+mod scaling;
 mod shown;
 mod status;
 mod targets;
@@ -19,13 +20,17 @@ mod targets;
 pub use alerts::text as alerts_text;
 pub use loki::Tails;
 pub use push::Pushes;
+pub use scaling::{
+    data as scaling_data, explain_texts as scaling_explained, list_text as scaling_text, recommended_text,
+    workloads_text,
+};
 pub use shown::{ShowError, follow_logs, logs_text};
 pub use status::{Ready, Status};
 pub use targets::text as targets_text;
 
 use crate::data::AlertsRequest;
 use crate::exposition;
-use crate::query::Queries;
+use crate::query::{Queries, Scales};
 use crate::vitals::Vitals;
 use axum::Json;
 use axum::Router;
@@ -43,6 +48,8 @@ pub struct Doors {
     pub pushes: Pushes,
     /// Requests of Alertmanager's API.
     pub alerts: mpsc::Sender<AlertsRequest>,
+    /// Who answers questions about scaling; they change nothing.
+    pub scales: Scales,
 }
 
 /// Serves until [`Tails::stop`].
@@ -56,12 +63,13 @@ pub async fn run(
     doors: Doors,
     tails: Tails,
 ) -> std::io::Result<()> {
-    let Doors { pushes, alerts } = doors;
+    let Doors { pushes, alerts, scales } = doors;
     let stop = tails.stop.clone();
     let routes = router(vitals)
         .merge(prometheus::router(queries.clone()))
         .merge(loki::router(queries, tails.clone()))
         .merge(push::router(pushes))
+        .merge(scaling::router(scales))
         .merge(alertmanager::router(alerts));
     axum::serve(listener, routes).with_graceful_shutdown(async move { stop.cancelled().await }).await?;
     tails.ended().await;
@@ -80,7 +88,7 @@ fn router(vitals: Vitals) -> Router {
 }
 
 async fn index() -> &'static str {
-    "Skerry agent\n\n/metrics   Prometheus text or OpenMetrics\n/healthz   whether the process lives\n/readyz    whether it does its work\n/status    how it is, as JSON\n/targets   what is scraped, and how that goes\n/api/v1    Prometheus's API: query, query_range, series, labels, label/NAME/values, metadata,\n           targets, rules, alerts, status/{buildinfo,config,flags,runtimeinfo,tsdb}\n/api/v2    Alertmanager's API: alerts, alerts/groups, silences, silence/ID, receivers, status\n/loki/api/v1   Loki's API: query, query_range, labels, label/NAME/values, series, tail,\n           index/stats, index/volume, format_query, status/buildinfo\n"
+    "Skerry agent\n\n/metrics   Prometheus text or OpenMetrics\n/healthz   whether the process lives\n/readyz    whether it does its work\n/status    how it is, as JSON\n/targets   what is scraped, and how that goes\n/api/v1    Prometheus's API: query, query_range, series, labels, label/NAME/values, metadata,\n           targets, rules, alerts, status/{buildinfo,config,flags,runtimeinfo,tsdb}\n/api/v1/scaling    policies; /explain?policy=NAME, /recommend; /api/v1/workloads\n/api/v2    Alertmanager's API: alerts, alerts/groups, silences, silence/ID, receivers, status\n/loki/api/v1   Loki's API: query, query_range, labels, label/NAME/values, series, tail,\n           index/stats, index/volume, format_query, status/buildinfo\n"
 }
 
 /// The newest round of collection.

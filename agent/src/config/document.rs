@@ -2,9 +2,11 @@
 
 use super::effective::Sections;
 use crate::rules::Text;
+use crate::{scale, workloads};
 use serde::{Deserialize, Serialize};
-use skerry_alerting::documents::{self, Further, Kind};
+
 use skerry_model::StreamName;
+use skerry_yaml::manifests::{self, Further, Kind};
 use skerry_yaml::{Fault, Faults};
 use std::collections::BTreeMap;
 
@@ -38,14 +40,14 @@ pub struct Metadata {
     pub labels: BTreeMap<String, String>,
 }
 
-/// Reads the documents of `stream`: a NodeConfig, and the rules, routing and silences that stand behind it. These become
-/// part of its sections `rules` and `alerting`. `file` names the text in faults.
+/// Reads the documents of `stream`: a NodeConfig, and what stands behind it, which becomes part of its sections `rules`,
+/// `alerting`, `scaling` and `workloads`. `file` names the text in faults.
 ///
 /// # Errors
 /// Every fault.
 pub fn read_document(file: &str, text: &str, stream: Option<&StreamName>) -> Result<NodeConfig, Faults> {
     let fail = |faults| Faults { file: file.to_owned(), faults };
-    let (first, further) = documents::read(file, text)?;
+    let (first, further) = manifests::read(file, text)?;
     let document = skerry_yaml::read::<NodeConfig>(&first).map_err(|fault| fail(vec![fault]))?;
     let (mut config, places) = (document.value, document.places);
     let mut faults = Vec::new();
@@ -77,7 +79,7 @@ pub fn read_document(file: &str, text: &str, stream: Option<&StreamName>) -> Res
 
 /// Takes a document behind the NodeConfig of a stream; every fault in it.
 fn take(sections: &mut Sections, stream: &str, document: Further) -> Vec<Fault> {
-    let Further { kind, name, spec } = document;
+    let Further { kind, name, spec, .. } = document;
     let text = Text { name: format!("{stream}/{name}"), text: spec };
     match kind {
         Kind::RuleGroup => sections.rules.get_or_insert_default().take_text(text, "spec"),
@@ -89,6 +91,8 @@ fn take(sections: &mut Sections, stream: &str, document: Further) -> Vec<Fault> 
             }
             alerting.take_text(text, "spec")
         }
+        Kind::ScalingPolicy => sections.scaling.get_or_insert_with(scale::Config::bare).take_text(&name, &text.text),
+        Kind::Workload => sections.workloads.get_or_insert_with(workloads::Config::bare).take_text(&name, &text.text),
         Kind::Silence => sections.alerting.get_or_insert_default().take_silence(name, &text.text),
     }
 }

@@ -1,8 +1,9 @@
 //! The sections that both kinds of file hold, and what comes of laying them over each other.
 
-use crate::{alerts, collect, containers, logs, probes, push, rules, scrape, store, sync};
+use crate::{alerts, collect, containers, logs, probes, push, rules, scale, scrape, store, sync, workloads};
 use serde::{Deserialize, Serialize};
 use skerry_yaml::{Fault, Places};
+use std::mem::take;
 
 /// The sections of one file. An absent section changes nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -29,6 +30,9 @@ pub struct Sections {
     /// Rules.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rules: Option<rules::Config>,
+    /// Scaling.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scaling: Option<scale::Config>,
     /// Scraped targets.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scrape: Option<scrape::Config>,
@@ -38,6 +42,9 @@ pub struct Sections {
     /// Sync with the fleet.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sync: Option<sync::Config>,
+    /// Workloads.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub workloads: Option<workloads::Config>,
 }
 
 /// What every feature runs with.
@@ -57,12 +64,16 @@ pub struct Effective {
     pub push: push::Config,
     /// Rules.
     pub rules: rules::Config,
+    /// Scaling.
+    pub scaling: scale::Config,
     /// Scraped targets.
     pub scrape: scrape::Config,
     /// The node's database.
     pub store: store::Config,
     /// Sync with the fleet.
     pub sync: sync::Config,
+    /// Workloads.
+    pub workloads: workloads::Config,
 }
 
 impl Sections {
@@ -108,6 +119,9 @@ impl Sections {
         if let Some(rules) = &self.rules {
             section("rules", rules.faults());
         }
+        if let Some(scaling) = &self.scaling {
+            section("scaling", scaling.faults());
+        }
         if let Some(scrape) = &self.scrape {
             section("scrape", scrape.faults());
         }
@@ -116,6 +130,9 @@ impl Sections {
         }
         if let Some(sync) = &self.sync {
             section("sync", sync.faults());
+        }
+        if let Some(workloads) = &self.workloads {
+            section("workloads", workloads.faults());
         }
         let fault = |(key, problem): (String, String)| {
             let key = format!("{prefix}{key}");
@@ -131,8 +148,20 @@ impl Effective {
     pub fn of<'a>(layers: impl IntoIterator<Item = &'a Sections>) -> Self {
         let mut effective = Self::default();
         for layer in layers {
-            let Sections { alerting, collect, containers, logs, probes, push, rules, scrape, store, sync } =
-                layer.clone();
+            let Sections {
+                alerting,
+                collect,
+                containers,
+                logs,
+                probes,
+                push,
+                rules,
+                scaling,
+                scrape,
+                store,
+                sync,
+                workloads,
+            } = layer.clone();
             effective.alerting = alerting.unwrap_or(effective.alerting);
             effective.collect = collect.unwrap_or(effective.collect);
             effective.containers = containers.unwrap_or(effective.containers);
@@ -140,9 +169,25 @@ impl Effective {
             effective.probes = probes.unwrap_or(effective.probes);
             effective.push = push.unwrap_or(effective.push);
             effective.rules = rules.unwrap_or(effective.rules);
+            if let Some(mut upper) = scaling {
+                let policies =
+                    beside(take(&mut effective.scaling.policies), take(&mut upper.policies), |one| &one.name);
+                if !upper.is_bare {
+                    effective.scaling = upper;
+                }
+                effective.scaling.policies = policies;
+            }
             effective.scrape = scrape.unwrap_or(effective.scrape);
             effective.store = store.unwrap_or(effective.store);
             effective.sync = sync.unwrap_or(effective.sync);
+            if let Some(mut upper) = workloads {
+                let declared =
+                    beside(take(&mut effective.workloads.workloads), take(&mut upper.workloads), |one| &one.name);
+                if !upper.is_bare {
+                    effective.workloads = upper;
+                }
+                effective.workloads.workloads = declared;
+            }
         }
         effective
     }
@@ -153,6 +198,13 @@ impl Effective {
         // Sections are plain data with texts for keys, which JSON always takes.
         skerry_promapi::config_text(serde_json::to_value(self).unwrap_or_default())
     }
+}
+
+/// Documents of a layer beside those of the layers below; of two of one name the upper one counts.
+fn beside<T>(mut below: Vec<T>, upper: Vec<T>, name: fn(&T) -> &str) -> Vec<T> {
+    below.retain(|one| upper.iter().all(|other| name(other) != name(one)));
+    below.extend(upper);
+    below
 }
 
 #[cfg(test)]
@@ -174,5 +226,28 @@ mod tests {
         let effective = Effective::of([&first, &second, &Sections::default()]);
         assert_eq!(effective.collect, second.collect.unwrap());
         assert_eq!(effective.store, store::Config::default());
+    }
+
+    #[test]
+    fn documents_stand_beside_the_layers_below() {
+        let workload = |name: &str, image: &str| {
+            let spec = format!("spec:\n  containers: [{{name: a, image: {image}}}]\n");
+            skerry_scaling::workload::Workload::parse(name, spec.trim_start_matches("spec:\n")).unwrap()
+        };
+        let node = Sections {
+            workloads: Some(workloads::Config { images: "/srv/images".into(), ..workloads::Config::default() }),
+            ..Sections::default()
+        };
+        let with = |all: Vec<_>| Sections {
+            workloads: Some(workloads::Config { workloads: all, ..workloads::Config::bare() }),
+            ..Sections::default()
+        };
+        let group = with(vec![workload("till", "till:1"), workload("web", "web:1")]);
+        let own = with(vec![workload("web", "web:2")]);
+        let found = Effective::of([&node, &group, &own]).workloads;
+        assert_eq!(found.images, std::path::Path::new("/srv/images"));
+        assert_eq!(found.workloads, [workload("till", "till:1"), workload("web", "web:2")]);
+        let explicit = Sections { workloads: Some(workloads::Config::default()), ..Sections::default() };
+        assert_eq!(Effective::of([&node, &explicit, &group]).workloads.images, workloads::Config::default().images);
     }
 }

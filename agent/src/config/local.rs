@@ -54,9 +54,11 @@ struct File {
     probes: Option<crate::probes::Config>,
     push: Option<crate::push::Config>,
     rules: Option<crate::rules::Config>,
+    scaling: Option<crate::scale::Config>,
     scrape: Option<crate::scrape::Config>,
     store: Option<crate::store::Config>,
     sync: Option<crate::sync::Config>,
+    workloads: Option<crate::workloads::Config>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -83,9 +85,11 @@ impl Default for File {
             probes: None,
             push: None,
             rules: None,
+            scaling: None,
             scrape: None,
             store: None,
             sync: None,
+            workloads: None,
         }
     }
 }
@@ -132,7 +136,7 @@ pub fn read_local(path: &Path) -> Result<Local, Faults> {
     if faults.is_empty() { Ok(local) } else { Err(Faults { file, faults }) }
 }
 
-/// Every fault in the rule files and in the alertmanager.yml that the local file names, by its key.
+/// Every fault in the rule files, in the alertmanager.yml and in the manifests that the local file names, by its key.
 fn beside(local: &Local) -> Vec<(&'static str, String)> {
     let mut found = Vec::new();
     if let Some(rules) = &local.sections.rules {
@@ -143,6 +147,10 @@ fn beside(local: &Local) -> Vec<(&'static str, String)> {
         let all = crate::alerts::Routing::read(alerting, &local.exec_allow).1;
         let key = if alerting.config_file.is_some() { "alerting.config_file" } else { "alerting.config" };
         found.extend(all.iter().flat_map(|faults| lines(key, faults)));
+    }
+    if let Some(scaling) = &local.sections.scaling {
+        let all = crate::scale::Manifests::read(scaling).faults;
+        found.extend(all.iter().flat_map(|faults| lines("scaling.files", faults)));
     }
     found
 }
@@ -156,8 +164,11 @@ fn parse(file: &str, text: &str, host: &str) -> Result<(Local, Places), Faults> 
     let document = skerry_yaml::read::<File>(text).map_err(|fault| fail(vec![fault]))?;
     let (raw, places) = (document.value, document.places);
     let File { node, data_dir, listen, enrol, roots, exec_allow, .. } = raw;
-    let File { alerting, collect, containers, logs, probes, push, rules, scrape, store, sync, .. } = raw;
-    let mut sections = Sections { alerting, collect, containers, logs, probes, push, rules, scrape, store, sync };
+    let File {
+        alerting, collect, containers, logs, probes, push, rules, scaling, scrape, store, sync, workloads, ..
+    } = raw;
+    let mut sections =
+        Sections { alerting, collect, containers, logs, probes, push, rules, scaling, scrape, store, sync, workloads };
     let mut faults = Vec::new();
     let mut fault = |key: &str, problem: String| {
         faults.push(Fault { line: places.line(key), key: key.to_owned(), problem });

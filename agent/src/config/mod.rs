@@ -9,11 +9,13 @@
 //! - Unknown keys are faults, and every fault has its file, line and key.
 //! - An [`Effective`] that exists has passed the checks of all features.
 
+mod check;
 mod document;
 mod effective;
 mod local;
 mod reference;
 
+pub use check::{Checked, check_files};
 pub use document::{API_VERSION, KIND, NodeConfig, read_document};
 pub use effective::{Effective, Sections};
 pub use local::{Enrol, Local, read_local};

@@ -1,7 +1,7 @@
 //! The config reference of README.md.
 
 use super::local;
-use crate::{alerts, collect, containers, logs, probes, push, rules, scrape, store, sync};
+use crate::{alerts, collect, containers, logs, probes, push, rules, scale, scrape, store, sync, workloads};
 use std::fmt::Write;
 
 /// Key, default and meaning of each setting of a section.
@@ -10,7 +10,7 @@ type Keys = &'static [(&'static str, &'static str, &'static str)];
 /// The reference as Markdown: a table of the local file's own keys and one for each section.
 #[must_use]
 pub fn reference() -> String {
-    let sections: [(&str, &str, Keys); 12] = [
+    let sections: [(&str, &str, Keys); 14] = [
         ("`agent.yaml` alone", "", local::REFERENCE),
         ("`alerting`: who is told of alerts", "alerting.", alerts::REFERENCE),
         ("`collect`: node metrics", "collect.", collect::REFERENCE),
@@ -20,9 +20,11 @@ pub fn reference() -> String {
         ("`probes`: how services look from here", "probes", probes::REFERENCE),
         ("`push`: metrics that programs bring", "push.", push::REFERENCE),
         ("`rules`: when there are alerts", "rules.", rules::REFERENCE),
+        ("`scaling`: how many replicas run", "scaling.", scale::REFERENCE),
         ("`scrape`: targets that are scraped", "scrape.", scrape::REFERENCE),
         ("`store`: the node's database", "", store::REFERENCE),
         ("`sync`: the link to the fleet", "sync.", sync::REFERENCE),
+        ("`workloads`: containers as declared", "workloads.", workloads::REFERENCE),
     ];
     let mut text = String::new();
     for (title, prefix, keys) in sections {

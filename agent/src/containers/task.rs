@@ -1,23 +1,14 @@
 //! Asks the runtimes, round after round.
 
-use super::answer::{Inspected, Listed, is_id};
+use super::answer::{condition, info};
 use super::{CONTAINERS_MAX, Config};
-use crate::http::get_unix;
-use serde::de::DeserializeOwned;
+use crate::docker::{Engine, Status};
 use skerry_model::ContainerInfo;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::watch;
-use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-/// Longest list and longest description of a container.
-const LIST_BYTES_MAX: usize = 4 << 20;
-const INSPECT_BYTES_MAX: usize = 1 << 20;
-/// How long a runtime may take to answer. A daemon that hangs would otherwise hold the round for ever.
-const ANSWER_MAX: Duration = Duration::from_secs(5);
 /// A running container is described again every so many rounds: its restarts change without its state changing.
 const REFRESH_ROUNDS: u64 = 6;
 
@@ -52,13 +43,13 @@ impl ContainersTask {
         if !self.config.enabled {
             return stop.cancelled().await;
         }
-        let mut runtimes: Vec<(PathBuf, Runtime)> =
-            self.config.sockets.iter().map(|socket| (socket.clone(), Runtime::default())).collect();
+        let mut runtimes: Vec<(Engine, Runtime)> =
+            self.config.sockets.iter().map(|socket| (Engine::new(socket), Runtime::default())).collect();
         for round in 0.. {
-            for (socket, runtime) in &mut runtimes {
+            for (engine, runtime) in &mut runtimes {
                 tokio::select! {
                     () = stop.cancelled() => return,
-                    () = runtime.ask(socket, round) => {}
+                    () = runtime.ask(engine, round) => {}
                 }
             }
             let known = runtimes.iter().flat_map(|(_, runtime)| runtime.containers.values());
@@ -80,56 +71,48 @@ impl ContainersTask {
 
 impl Runtime {
     /// One round. What is known stays where the runtime does not answer: it may be restarting, and its containers run.
-    async fn ask(&mut self, socket: &Path, round: u64) {
-        if !self.reached && !socket.exists() {
+    async fn ask(&mut self, engine: &Engine, round: u64) {
+        let socket = engine.socket().display();
+        if !self.reached && !engine.socket().exists() {
             return;
         }
-        let listed: Vec<Listed> = match read(socket, "/containers/json?all=1", LIST_BYTES_MAX).await {
+        let mut listed = match engine.list(&[]).await {
             Ok(listed) => listed,
-            Err(problem) => return self.failed(socket, problem),
+            Err(error) => return self.failed(engine, error.to_string()),
         };
         if !self.reached || self.problem.is_some() {
-            tracing::info!(socket = %socket.display(), containers = listed.len(), "container runtime answers");
+            tracing::info!(%socket, containers = listed.len(), "container runtime answers");
         }
         (self.reached, self.problem) = (true, None);
-        let listed: Vec<Listed> = listed.into_iter().filter(|entry| is_id(&entry.id)).take(CONTAINERS_MAX).collect();
+        listed.truncate(CONTAINERS_MAX);
         self.containers.retain(|id, _| listed.iter().any(|entry| entry.id == *id));
         for entry in listed {
-            let condition = entry.condition();
-            let Listed { id, state, .. } = entry;
-            let is_fresh = self.containers.get(&id).is_some_and(|known| {
-                known.condition == condition && (state != "running" || round < known.round + REFRESH_ROUNDS)
+            let condition = condition(&entry);
+            let is_fresh = self.containers.get(&entry.id).is_some_and(|known| {
+                let may_wait = entry.status != Status::Running || round < known.round + REFRESH_ROUNDS;
+                known.condition == condition && may_wait
             });
             if is_fresh {
                 continue;
             }
-            let path = format!("/containers/{id}/json");
-            match read::<Inspected>(socket, &path, INSPECT_BYTES_MAX).await.map(|answer| answer.into_info(&id)) {
+            let id = entry.id;
+            match engine.inspect(&id).await.map(|container| info(&container, &id)) {
                 Ok(Some(info)) => drop(self.containers.insert(id, Known { condition, round, info })),
                 Ok(None) => tracing::debug!(container = id, "the runtime described another container"),
                 // Gone since the list was made, most likely; the next round tells.
-                Err(problem) => tracing::debug!(container = id, problem, "container could not be described"),
+                Err(error) => tracing::debug!(container = id, %error, "container could not be described"),
             }
         }
     }
 
-    fn failed(&mut self, socket: &Path, problem: String) {
-        if !socket.exists() {
-            tracing::info!(socket = %socket.display(), "container runtime is gone");
+    fn failed(&mut self, engine: &Engine, problem: String) {
+        let socket = engine.socket().display();
+        if !engine.socket().exists() {
+            tracing::info!(%socket, "container runtime is gone");
             *self = Self::default();
         } else if self.problem.as_ref() != Some(&problem) {
-            tracing::warn!(socket = %socket.display(), problem, "container runtime does not answer; may this user read the socket?");
+            tracing::warn!(%socket, problem, "container runtime does not answer; may this user read the socket?");
             self.problem = Some(problem);
         }
     }
-}
-
-async fn read<T: DeserializeOwned>(socket: &Path, path: &str, bytes_max: usize) -> Result<T, String> {
-    let answer = timeout(ANSWER_MAX, get_unix(socket, path, bytes_max)).await;
-    let answer = answer.map_err(|_| format!("no answer within {} s", ANSWER_MAX.as_secs()))?;
-    let answer = answer.map_err(|error| error.to_string())?;
-    if answer.status != 200 {
-        return Err(format!("HTTP status {}", answer.status));
-    }
-    serde_json::from_slice(&answer.body).map_err(|error| format!("an answer of another form: {error}"))
 }

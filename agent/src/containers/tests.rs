@@ -23,11 +23,13 @@ fn inspected() -> String {
     )
 }
 
-/// Answers on `socket`: the list, and the description of [`ID`].
+/// Answers on `socket`: the version, the list, and the description of [`ID`].
 fn serve(socket: &Path, list: String, status: StatusCode) -> tokio::task::JoinHandle<()> {
     let listener = tokio::net::UnixListener::bind(socket).unwrap();
-    let app = Router::new().route("/containers/json", get(move || async move { (status, list) })).route(
-        "/containers/{id}/json",
+    let version = r#"{"ApiVersion":"1.41","MinAPIVersion":"1.12"}"#;
+    let app = Router::new().route("/version", get(move || async move { version }));
+    let app = app.route("/v1.41/containers/json", get(move || async move { (status, list) })).route(
+        "/v1.41/containers/{id}/json",
         get(|path: axum::extract::Path<String>| async move {
             if path.0 == ID { (StatusCode::OK, inspected()) } else { (StatusCode::NOT_FOUND, "{}".to_owned()) }
         }),

@@ -1,11 +1,12 @@
 //! Requests on the wire.
 
+use super::payload::{FileBody, Payload};
 use super::{
     Address, Answer, Cause, Head, HeadedSink, HttpError, Request, Sink, SystemRoots, TlsClient, TlsSettings, Trace,
     fail,
 };
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
+use http_body_util::BodyExt;
 use hyper::header::{
     AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HOST, HeaderMap, HeaderValue, LOCATION, USER_AGENT,
 };
@@ -36,7 +37,7 @@ struct Hop {
     to: Address,
     method: Method,
     headers: HeaderMap,
-    body: Bytes,
+    body: Payload,
     until: Instant,
 }
 
@@ -100,13 +101,13 @@ impl Client {
         sink: &mut HeadedSink<'_>,
     ) -> Result<Head, HttpError> {
         let first = Address::parse(&request.url)?;
-        let (method, headers, body) = (request.method.clone(), request.headers.clone(), request.body.clone());
-        let mut hop = Hop { to: first.clone(), method, headers, body, until };
+        let (method, headers) = (request.method.clone(), request.headers.clone());
+        let mut hop = Hop { to: first.clone(), method, headers, body: Payload::whole(&request.body), until };
         loop {
             let stream = self.open(&hop, request, &first, trace).await?;
             let url = hop.to.url();
             let may_redirect = trace.redirects < request.redirects_max;
-            let head = talk(stream, &hop, &url, may_redirect, request.bytes_max, trace, sink).await?;
+            let head = talk(stream, &mut hop, &url, may_redirect, request.bytes_max, trace, sink).await?;
             let Some(location) = redirect(&head).filter(|_| may_redirect) else { return Ok(head) };
             trace.redirects += 1;
             let to = hop.to.join(&location)?;
@@ -119,7 +120,7 @@ impl Client {
             let keeps = matches!(head.status, StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT);
             if !keeps && hop.method != Method::HEAD && hop.method != Method::GET {
                 hop.method = Method::GET;
-                hop.body = Bytes::new();
+                hop.body = Payload::whole(&Bytes::new());
                 hop.headers.remove(CONTENT_TYPE);
                 hop.headers.remove(CONTENT_LENGTH);
             }
@@ -209,8 +210,13 @@ pub async fn connect(
     Err(last)
 }
 
-/// A request to a server on a unix socket; `request.url` is the path.
-pub(super) async fn unix(socket: &Path, request: &Request) -> Result<Answer, HttpError> {
+/// A request to a server on a unix socket; `request.url` is the path. A file takes the place of the request's body.
+pub(super) async fn unix(
+    socket: &Path,
+    request: &Request,
+    file: Option<FileBody>,
+    sink: &mut HeadedSink<'_>,
+) -> Result<Head, HttpError> {
     let shown = format!("{}{}", socket.display(), request.url);
     let until = Instant::now() + request.deadline;
     let to = Address {
@@ -220,26 +226,20 @@ pub(super) async fn unix(socket: &Path, request: &Request) -> Result<Answer, Htt
         authority: "localhost".into(),
         path: request.url.clone(),
     };
-    let (method, headers, body) = (request.method.clone(), request.headers.clone(), request.body.clone());
-    let hop = Hop { to, method, headers, body, until };
-    let mut body = Vec::new();
-    let mut keep = |_: &Head, chunk: &[u8]| {
-        body.extend_from_slice(chunk);
-        Ok(())
-    };
+    let body = file.map_or_else(|| Payload::whole(&request.body), Payload::File);
+    let mut hop = Hop { to, method: request.method.clone(), headers: request.headers.clone(), body, until };
     let exchange = async {
         let reach = |error| fail(Cause::Connect, format!("cannot reach {}: {error}", socket.display()));
         let stream = UnixStream::connect(socket).await.map_err(reach)?;
-        talk(Box::new(stream), &hop, &shown, false, request.bytes_max, &mut Trace::default(), &mut keep).await
+        talk(Box::new(stream), &mut hop, &shown, false, request.bytes_max, &mut Trace::default(), sink).await
     };
-    let head = timeout_at(until, exchange).await.unwrap_or_else(|_| Err(late(&shown, request.deadline)))?;
-    Ok(Answer { status: head.status.as_u16(), body: body.into() })
+    timeout_at(until, exchange).await.unwrap_or_else(|_| Err(late(&shown, request.deadline)))
 }
 
 /// One request and its answer. The body of an answer that redirects is left unread where `may_redirect`.
 async fn talk(
     stream: Box<dyn Stream>,
-    hop: &Hop,
+    hop: &mut Hop,
     url: &str,
     may_redirect: bool,
     bytes_max: usize,
@@ -288,9 +288,9 @@ async fn talk(
     }
 }
 
-fn message(hop: &Hop, url: &str) -> Result<hyper::Request<Full<Bytes>>, HttpError> {
+fn message(hop: &mut Hop, url: &str) -> Result<hyper::Request<Payload>, HttpError> {
     let bad = |why: String| fail(Cause::Invalid, format!("{url} is no address: {why}"));
-    let mut request = hyper::Request::new(Full::new(hop.body.clone()));
+    let mut request = hyper::Request::new(hop.body.begin());
     *request.method_mut() = hop.method.clone();
     *request.uri_mut() = hop.to.path.parse().map_err(|error| bad(format!("{error}")))?;
     let headers = request.headers_mut();

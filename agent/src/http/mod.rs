@@ -22,11 +22,13 @@
 mod address;
 pub mod cert;
 mod exchange;
+mod payload;
 mod settings;
 mod tls;
 
 pub use address::Address;
 pub use exchange::{Client, connect, resolve};
+pub use payload::FileBody;
 pub use settings::{Authorization, BasicAuth, TlsSettings, TlsVersion};
 pub use tls::{SystemRoots, TlsClient};
 
@@ -253,12 +255,18 @@ pub async fn post(url: &str, content_type: &str, body: Vec<u8>, bytes_max: usize
     client.send(&request.header(CONTENT_TYPE.as_str(), content_type)?).await
 }
 
-/// GET from a server on a unix socket.
+/// A request to a server on a unix socket, whose path is the request's `url`; redirects are not followed. The answer's body
+/// goes to `sink` as with [`Client::stream_headed`], and `file` takes the place of the request's body.
 ///
 /// # Errors
 /// [`HttpError`].
-pub async fn get_unix(socket: &Path, path: &str, bytes_max: usize) -> Result<Answer, HttpError> {
-    exchange::unix(socket, &Request { bytes_max, ..Request::get(path) }).await
+pub async fn unix(
+    socket: &Path,
+    request: &Request,
+    file: Option<FileBody>,
+    sink: &mut HeadedSink<'_>,
+) -> Result<Head, HttpError> {
+    exchange::unix(socket, request, file, sink).await
 }
 
 #[cfg(test)]

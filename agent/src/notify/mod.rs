@@ -12,7 +12,7 @@
 //! Invariants:
 //! - A try ends within its limit, whatever the receiver does, and reads at most a few KiB of what it says.
 //! - At most [`TRIES_MAX`] tries are under way; others wait for their turn, within their own limit.
-//! - When a program has ended or its time is up, nothing that it began lives on: see [`exec`].
+//! - When a program has ended or its time is up, nothing that it began lives on: see [`crate::program`].
 //! - One log line when a receiver begins to fail or works again, none for each try.
 
 mod exec;
@@ -118,7 +118,7 @@ impl Shell {
             }
         };
         // A program has an end of its own, so that what it leaves behind is seen to.
-        let patience = if is_exec { until + exec::GRACE } else { until };
+        let patience = if is_exec { until + crate::program::GRACE } else { until };
         timeout_at(patience, sent).await.unwrap_or_else(|_| late())
     }
 

@@ -142,13 +142,7 @@ pub(super) async fn datagram(to: DatagramTo, message: &[u8]) -> Outcome {
             (format!("{host}:{port}"), udp(&addresses, message).await)
         }
     };
-    match sent {
-        Ok(_) => Outcome::Sent,
-        Err(error) if error.raw_os_error() == Some(libc::EMSGSIZE) => {
-            Outcome::failed(format!("{} bytes are too long for a datagram to {shown}", message.len()))
-        }
-        Err(error) => Outcome::retry(format!("send to {shown}: {error}")),
-    }
+    Outcome::of_datagram(sent, message.len(), &shown)
 }
 
 async fn udp(addresses: &[SocketAddr], message: &[u8]) -> io::Result<usize> {

@@ -93,6 +93,6 @@ async fn is_alert(queries: &Queries, when: &str, at: UnixMillis) -> Result<bool,
             Value::Scalar(points) => points.iter().any(|point| point.value != 0.0),
             Value::String(_) => false,
         },
-        Found::Series(_) | Found::Texts(_) | Found::Logs(_) => false,
+        Found::Series(_) | Found::Texts(_) | Found::Logs(_) | Found::Documents(_) => false,
     })
 }

@@ -23,7 +23,9 @@ use kept::Kept;
 use skerry_model::{Labels, UnixMillis};
 use skerry_promapi::{Catalog, Endpoint, Found, Member, Params, Refusal, Response, answer, evaluate};
 use skerry_promql::Limits;
-use skerry_wire::{ASKS_LOGS_VERSION, Question};
+use skerry_wire::{ASKS_LOGS_VERSION, Question, ScalingAsk};
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use tokio::runtime::Handle;
@@ -31,6 +33,13 @@ use tokio::sync::Semaphore;
 
 /// Samples and values that one query may touch: about 4 MB in all.
 pub const VALUES_MAX: u64 = 250_000;
+
+/// Answers questions about scaling: JSON objects as [`ScalingAsk`] says. Like every answer it changes nothing, and whoever
+/// asked may go away in the middle, which drops the future.
+pub type Scales = Arc<dyn Fn(ScalingAsk) -> ScalesAnswer + Send + Sync>;
+
+/// What [`Scales`] gives.
+pub type ScalesAnswer = Pin<Box<dyn Future<Output = Result<Vec<String>, Refusal>> + Send>>;
 
 /// Counters for the agent's own metrics.
 #[derive(Debug, Default)]

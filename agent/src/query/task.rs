@@ -1,10 +1,11 @@
 //! The task that answers the centre's questions.
 
 use super::asks::{AskQueue, Waiting, refusal};
-use super::{AskStats, Queries};
+use super::{AskStats, Queries, Scales};
 use crate::clock::Clock;
+use skerry_promapi::Found;
 use skerry_promapi::edge::parts;
-use skerry_wire::{Answer, AnswerPart, Ask, AskKind, codec};
+use skerry_wire::{Answer, AnswerPart, Ask, AskKind, Question, codec};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -19,6 +20,8 @@ const RESULT_BYTES_MAX: u64 = 4 << 20;
 pub struct AskTask {
     /// Answers them.
     pub queries: Queries,
+    /// Answers those about scaling.
+    pub scales: Scales,
     /// Whether the node answers at all; if not, it says so.
     pub is_on: bool,
     /// Questions, and what ends them.
@@ -88,9 +91,13 @@ impl AskTask {
     fn begin(&self, next: Waiting) -> Running {
         let Waiting { id, ask, until } = next;
         let (queries, answers, stats) = (self.queries.clone(), self.answers.clone(), self.stats.clone());
+        let scales = self.scales.clone();
         let left = until.since(self.clock.mono());
         let answer = async move {
-            let found = queries.evaluate(ask.question, ask.signed).await;
+            let found = match ask.question {
+                Question::Scaling(ask) => scales(ask).await.map(Found::Documents),
+                question => queries.evaluate(question, ask.signed).await,
+            };
             let cut = found.and_then(|found| parts(found, u64::from(ask.bytes_max).min(RESULT_BYTES_MAX)));
             let told: Box<dyn Iterator<Item = AnswerPart> + Send> = match cut {
                 Ok(parts) => Box::new(parts),
@@ -125,7 +132,8 @@ mod tests {
     use crate::store::{self, Pace};
     use crate::vitals::Vitals;
     use skerry_model::{Labels, LabelsBuilder, Scrape, UnixMillis};
-    use skerry_wire::{Done, MESSAGE_BYTES_MAX, Piece, QueryAsk, Question, ResultKind};
+    use skerry_promapi::Refusal;
+    use skerry_wire::{Done, MESSAGE_BYTES_MAX, Piece, QueryAsk, ResultKind, ScalingAsk};
     use tokio::sync::watch;
 
     struct Rig {
@@ -167,6 +175,9 @@ mod tests {
                 rule_stats: Arc::default(),
                 memory: Arc::default(),
                 alert_stats: Arc::default(),
+                scaling: crate::scale::Scaling::default(),
+                workloads: crate::workloads::Workloads::new().0,
+                recommender: crate::recommend::Recommender::default(),
                 targets: crate::scrape::State::default(),
                 sync: Arc::default(),
                 asks: stats.clone(),
@@ -175,7 +186,8 @@ mod tests {
             let queries = Queries::new(opened.store, vitals, about);
             let (asks, receiver) = mpsc::channel(32);
             let (sender, answers) = mpsc::channel(4);
-            let task = AskTask { queries, is_on, asks: receiver, answers: sender, stats: stats.clone(), clock };
+            let scales: Scales = Arc::new(|ask| Box::pin(async move { stand_in(ask) }));
+            let task = AskTask { queries, scales, is_on, asks: receiver, answers: sender, stats: stats.clone(), clock };
             let stop = CancellationToken::new();
             tokio::spawn(task.run(stop.clone()));
             Self { asks, answers, stats, stop, _folder: folder }
@@ -183,6 +195,10 @@ mod tests {
 
         async fn ask(&self, id: u64, expr: &str, timeout_ms: u32, bytes_max: u32) {
             let question = Question::Instant { expr: expr.into(), at: None, lookback_ms: None };
+            self.ask_about(id, question, timeout_ms, bytes_max).await;
+        }
+
+        async fn ask_about(&self, id: u64, question: Question, timeout_ms: u32, bytes_max: u32) {
             let signed = Labels::new([("site", "lab")]).unwrap();
             let ask = QueryAsk { question, signed, timeout_ms, bytes_max };
             self.asks.send(Ask { id, kind: AskKind::Query(ask) }).await.unwrap();
@@ -197,6 +213,17 @@ mod tests {
             assert_eq!(answer.id, id);
             let AnswerPart::Failed { kind, reason } = answer.part else { panic!("{:?}", answer.part) };
             (kind, reason)
+        }
+    }
+
+    /// What a node that scales would say.
+    fn stand_in(ask: ScalingAsk) -> Result<Vec<String>, Refusal> {
+        match ask {
+            ScalingAsk::List => Ok(vec!["{\"policy\":\"a\"}".into(), "x".repeat(300_000)]),
+            ScalingAsk::Explain { policy } => {
+                Err(Refusal { status: 404, kind: "not_found", text: format!("there is no policy {policy}") })
+            }
+            _ => Ok(Vec::new()),
         }
     }
 
@@ -235,6 +262,29 @@ mod tests {
         rig.ask(2, "count_over_time(m[1h:1ms])", 10_000, 1 << 20).await;
         let (kind, reason) = rig.failure(2).await;
         assert!(kind == "execution" && reason.contains("250000"), "{reason}");
+    }
+
+    #[tokio::test]
+    async fn questions_about_scaling_go_to_who_scales() {
+        let mut rig = Rig::start(true, 1).await;
+        rig.ask_about(1, Question::Scaling(ScalingAsk::List), 10_000, 1 << 20).await;
+        let mut texts = Vec::new();
+        let done = loop {
+            match rig.answer().await.part {
+                AnswerPart::Result { piece, .. } => match piece.unpack().unwrap() {
+                    Piece::Texts(more) => texts.extend(more),
+                    other => panic!("{other:?}"),
+                },
+                AnswerPart::Done(done) => break done,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(done.kind, ResultKind::Documents);
+        assert_eq!((texts.len(), texts[0].as_str(), texts[1].len()), (2, "{\"policy\":\"a\"}", 300_000));
+        rig.ask_about(2, Question::Scaling(ScalingAsk::Explain { policy: "b".into() }), 10_000, 1 << 20).await;
+        assert_eq!(rig.failure(2).await, ("not_found".into(), "there is no policy b".into()));
+        rig.ask_about(3, Question::Scaling(ScalingAsk::List), 10_000, 1000).await;
+        assert_eq!(rig.failure(3).await.0, "execution", "what is too long is not sent");
     }
 
     #[tokio::test]

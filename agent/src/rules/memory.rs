@@ -49,6 +49,12 @@ impl Memory {
         Self { window, waiting: Mutex::new(Waiting { needs, ..Waiting::default() }) }
     }
 
+    /// Whether anybody reads what it holds.
+    #[must_use]
+    pub fn is_used(&self) -> bool {
+        !lock(&self.waiting).needs.is_empty()
+    }
+
     /// Takes what goes into the store.
     pub fn push(&self, scrape: &Scrape) {
         let mut waiting = lock(&self.waiting);

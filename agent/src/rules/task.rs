@@ -106,7 +106,7 @@ impl RulesTask {
 
     /// Fills the memory with what the store has.
     async fn seed(&self) {
-        if self.rules.next().is_none() {
+        if !self.memory.is_used() {
             return;
         }
         let (memory, behind, at) = (self.memory.clone(), self.behind.clone(), self.clock.wall());

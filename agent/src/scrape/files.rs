@@ -15,6 +15,8 @@ const FILE_BYTES_MAX: u64 = 1 << 20;
 #[derive(Debug, Default)]
 pub(super) struct Files {
     known: BTreeMap<PathBuf, Known>,
+    /// That has been told of.
+    has_too_many: bool,
 }
 
 #[derive(Debug, Default)]
@@ -33,11 +35,16 @@ impl Files {
     pub(super) fn refresh(&mut self, all: &[FileSd], now: Mono) {
         let mut wanted: BTreeMap<PathBuf, std::time::Duration> = BTreeMap::new();
         for sd in all {
-            for path in sd.files.iter().flat_map(|pattern| crate::patterns::matching(pattern, FILES_MAX)) {
+            for path in sd.files.iter().flat_map(|pattern| crate::patterns::matching(pattern, FILES_MAX + 1)) {
                 let every = wanted.entry(path).or_insert(sd.refresh_interval.0);
                 *every = sd.refresh_interval.0.min(*every);
             }
         }
+        let has_too_many = wanted.len() > FILES_MAX;
+        if has_too_many && !self.has_too_many {
+            tracing::warn!("more than {FILES_MAX} files of targets: the first ones by name are read");
+        }
+        self.has_too_many = has_too_many;
         self.known.retain(|path, _| wanted.contains_key(path));
         for (path, every) in wanted.into_iter().take(FILES_MAX) {
             let mark = mark(&path);

@@ -14,6 +14,7 @@ use crate::store::Store;
 use crate::supervise::Tasks;
 use crate::vitals::Vitals;
 use skerry_alerting::Now;
+use skerry_alerting::window::Need;
 use skerry_yaml::Faults;
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -46,13 +47,14 @@ pub(super) struct Running<'a> {
 }
 
 impl Alerting {
-    /// Reads what the config names, and takes over from the run before. Files with faults are left out: the local file
+    /// Reads what the config names, and takes over from the run before. `needs`: what others read of the samples in memory. Files with faults are left out: the local file
     /// was refused for them when it was read, and a signed one cannot know what lies on the node.
     pub(super) fn install(
         lasting: &Lasting,
         local: &Local,
         effective: &Effective,
         stored: Vec<(String, Vec<u8>)>,
+        needs: Vec<Need>,
         clock: &Clock,
         board: &Board,
     ) -> Self {
@@ -65,7 +67,8 @@ impl Alerting {
         put_up("alerting", &faults, board);
         let now = Now { wall: clock.wall(), mono: clock.mono() };
         lasting.rules.install(sources.files, effective.rules.settings(), now);
-        let memory = Arc::new(Memory::new(lasting.rules.needs(), now.wall));
+        let needs = lasting.rules.needs().into_iter().chain(needs).collect();
+        let memory = Arc::new(Memory::new(needs, now.wall));
         Self { lasting: lasting.clone(), routing, stored, memory }
     }
 
@@ -127,7 +130,7 @@ impl Alerting {
 }
 
 /// Faults of files that are left out.
-fn put_up(source: &str, all: &[Faults], board: &Board) {
+pub(super) fn put_up(source: &str, all: &[Faults], board: &Board) {
     for faults in all {
         tracing::error!(%faults, source, "a file is left out for its faults");
         board.problem(&format!("{source} {}", faults.file), &faults.to_string());

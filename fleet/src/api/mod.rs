@@ -19,6 +19,7 @@ mod loki;
 mod nodes;
 mod operations;
 mod prometheus;
+mod scaling;
 mod tail;
 mod tokens;
 pub mod view;
@@ -30,6 +31,7 @@ pub use error::ApiError;
 pub(crate) use logs::{newest, query_of};
 pub use nodes::{node_detail, node_views};
 pub use operations::Requests;
+pub(crate) use scaling::{capacity_of, known_policies, known_workloads};
 pub use tail::Tails;
 
 use crate::alerts::Alerts;
@@ -116,6 +118,7 @@ pub fn router(fleet: Fleet) -> Router {
         .route("/nodes/{node}/losses", get(nodes::losses))
         .route("/nodes/{node}/logs", get(logs::read))
         .merge(prometheus::router())
+        .merge(scaling::router())
         .route("/alert-history", get(alerts::history))
         .route("/remote-write", get(operations::remote_write))
         .route("/forward", get(operations::forward))

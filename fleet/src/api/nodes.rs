@@ -15,7 +15,7 @@ use axum::http::StatusCode;
 use serde::Deserialize;
 use skerry_model::{Labels, NodeId, UnixMillis};
 use skerry_seal::{Assignment, fingerprint_words, hex};
-use skerry_wire::EventKind;
+use skerry_wire::{EventKind, ScalingEvent};
 use std::collections::BTreeMap;
 
 /// Events and losses that one answer has at most.
@@ -221,6 +221,7 @@ fn node_view(
         agent_version: hello.map(|hello| hello.agent_version.clone()),
         fingerprint: fingerprint_words(&row.tls_pin, &row.x25519).join(" "),
         labels: assignment.map(|doc| doc.labels.clone()).unwrap_or_default(),
+        streams: followed(assignment),
         backlog: status
             .map(|status| status.backlog.iter().map(|b| (b.stream.as_str().to_owned(), b.waiting)).collect())
             .unwrap_or_default(),
@@ -235,6 +236,12 @@ fn node_view(
         losses: counts.losses,
         problems,
     }
+}
+
+/// The streams that a node follows.
+fn followed(assignment: Option<&Assignment>) -> Vec<String> {
+    let in_service = assignment.filter(|doc| !doc.revoked);
+    in_service.map(|doc| doc.streams.keys().map(ToString::to_string).collect()).unwrap_or_default()
 }
 
 /// An event as the API shows it.
@@ -280,6 +287,14 @@ fn event_text(kind: &EventKind) -> String {
                 (Some(_), true) => "fired and ended offline",
             };
             format!("alert {} {state}, value {}", alert.labels, alert.value)
+        }
+        EventKind::Scaling(event) => {
+            let ScalingEvent { policy, target, from, to, reason, message } = event;
+            format!("policy {policy}, {target}: {reason}, {from} to {to} replicas: {message}")
+        }
+        EventKind::Workload(event) => {
+            let container = event.container.as_ref().map_or(String::new(), |name| format!(" ({name})"));
+            format!("workload {}{container}: {}: {}", event.workload, event.reason, event.message)
         }
     }
 }

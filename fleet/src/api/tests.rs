@@ -1,3 +1,5 @@
+mod scaling;
+
 use crate::testkit::{Kit, NOW, TestNode};
 use axum::Router;
 use axum::body::Body;
@@ -56,6 +58,11 @@ async fn nothing_but_health_and_enrolment_is_open() {
         ("/api/v1/configs", false),
         ("/api/v1/trust", false),
         ("/api/v1/alert-history", false),
+        ("/api/v1/scaling", false),
+        ("/api/v1/scaling/explain?node=a&policy=b", false),
+        ("/api/v1/scaling/history", false),
+        ("/api/v1/capacity", false),
+        ("/api/v1/workloads", false),
         ("/api/v1/rules", false),
         ("/api/v2/alerts", false),
         ("/api/v2/status", false),

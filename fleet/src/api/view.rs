@@ -43,6 +43,9 @@ pub struct NodeView {
     pub fingerprint: String,
     /// Labels that its assignment gives it.
     pub labels: BTreeMap<String, String>,
+    /// Streams that it follows by its assignment; none where that takes it out of service.
+    #[serde(default)]
+    pub streams: Vec<String>,
     /// Sequence numbers that wait on the node, per stream.
     pub backlog: BTreeMap<String, u64>,
     /// Configs that it runs.

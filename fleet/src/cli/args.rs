@@ -1,5 +1,6 @@
 //! The command line.
 
+use super::scale::args::{CapacityArgs, ScaleCommand, WorkloadsArgs};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use skerry_model::{NodeId, Span, StreamName};
 use skerry_seal::TokenId;
@@ -101,6 +102,13 @@ pub(super) enum Command {
     /// Hold alerts back for a while.
     #[command(subcommand)]
     Silence(SilenceCommand),
+    /// How nodes scale: what they decided, and what they would decide.
+    #[command(subcommand)]
+    Scale(ScaleCommand),
+    /// What sites have and what they lack: which needs a node, how many would do, what is idle.
+    Capacity(CapacityArgs),
+    /// List workloads, or what happened to them.
+    Workloads(WorkloadsArgs),
     /// Evaluate PromQL over the fleet, such as 'avg by (node) (rate(node_cpu_seconds_total{mode!="idle"}[5m]))'.
     Query(QueryArgs),
 }

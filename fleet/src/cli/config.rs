@@ -3,6 +3,7 @@
 use super::Session;
 use super::args::{ApplyArgs, Format};
 use super::assign::next;
+use super::beside::{self, Coming};
 use super::output::{note, print, show as print_as};
 use super::sign::{PATH_CONFIGS, check, report, send};
 use super::table::table;
@@ -10,11 +11,14 @@ use crate::api::view::{ConfigList, ConfigRevision, ConfigRevisions};
 use crate::clock::utc;
 use anyhow::{Context, bail};
 use serde::Deserialize;
-use skerry_alerting::documents::{self, Kind};
+
 use skerry_alerting::manager::Config;
 use skerry_alerting::rules::RuleFile;
 use skerry_model::{StreamName, UnixMillis};
+use skerry_scaling::policy::ScalingPolicy;
+use skerry_scaling::workload::Workload;
 use skerry_seal::{AgentVersion, ConfigDoc, Revision, Role};
+use skerry_yaml::manifests::{self, Further, Kind};
 use skerry_yaml::{Fault, Faults};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -44,7 +48,7 @@ struct Metadata {
 
 pub(super) fn apply(session: &Session, args: &ApplyArgs) -> anyhow::Result<()> {
     let text = std::fs::read_to_string(&args.file).with_context(|| format!("read {}", args.file.display()))?;
-    let stream = stream_of(&args.file, &text)?;
+    let (stream, further) = read(&args.file, &text)?;
     let min_agent = args.min_agent.as_deref().map_or(Ok(AgentVersion::ANY), str::parse)?;
     let trust = session.client.trust(&session.home)?;
     let known: Option<ConfigRevisions> = session.client.find(&format!("/configs/{stream}"))?;
@@ -52,6 +56,8 @@ pub(super) fn apply(session: &Session, args: &ApplyArgs) -> anyhow::Result<()> {
     if newest.is_some_and(|newest| newest.body == text) && !args.dry_run {
         note(&format!("{stream} has this content already; it is signed anew as the next version"));
     }
+    let file = args.file.display().to_string();
+    beside::warn(session, &Coming { file: &file, stream: &stream, further: &further, newest })?;
     let revision = next(newest.map(|newest| Revision::new(newest.epoch, newest.version)), &trust);
     let doc = ConfigDoc {
         fleet: session.home.fleet.clone(),
@@ -64,7 +70,7 @@ pub(super) fn apply(session: &Session, args: &ApplyArgs) -> anyhow::Result<()> {
         secrets: Vec::new(),
     };
     if args.dry_run {
-        return print(&format!("{}: would be signed as {stream} {revision}\n", args.file.display()));
+        return print(&format!("{file}: would be signed as {stream} {revision}\n"));
     }
     let keys = session.home.keys(&args.keys, "config-1")?;
     let envelope = doc.seal(&keys.iter().collect::<Vec<_>>())?;
@@ -80,11 +86,12 @@ pub(super) fn apply(session: &Session, args: &ApplyArgs) -> anyhow::Result<()> {
     report(&send(session, PATH_CONFIGS, &envelope)?)
 }
 
-/// Checks the frames of a file's documents and what of them this tool knows (rules, routes), and returns the stream that
-/// it is for.
-fn stream_of(file: &Path, text: &str) -> anyhow::Result<StreamName> {
+/// Checks the frames of a file's documents and what of them this tool knows (rules, routes, policies, workloads), and
+/// returns the stream that it is for and what stands behind its NodeConfig.
+fn read(file: &Path, text: &str) -> anyhow::Result<(StreamName, Vec<Further>)> {
     let name = file.display().to_string();
-    let (first, further) = documents::read(&name, text)?;
+    let (first, further) = manifests::read(&name, text)?;
+    no_config(&name, &first)?;
     let document = skerry_yaml::read::<Document>(&first).map_err(|fault| anyhow::anyhow!(fault.in_file(&name)))?;
     let fault = |key: &str, problem: String| {
         let line = document.places.line(key);
@@ -111,6 +118,15 @@ fn stream_of(file: &Path, text: &str) -> anyhow::Result<StreamName> {
         let found = match document.kind {
             Kind::RuleGroup => rule_faults(&name, &document.spec),
             Kind::AlertRouting => route_faults(&name, &document.spec),
+            // These begin the keys of their faults with `spec` themselves.
+            Kind::ScalingPolicy => {
+                faults.extend(ScalingPolicy::parse(&document.name, &document.spec).err().into_iter().flatten());
+                continue;
+            }
+            Kind::Workload => {
+                faults.extend(Workload::parse(&document.name, &document.spec).err().into_iter().flatten());
+                continue;
+            }
             // The node takes it as Alertmanager's API would.
             Kind::Silence => Vec::new(),
         };
@@ -119,7 +135,30 @@ fn stream_of(file: &Path, text: &str) -> anyhow::Result<StreamName> {
     if !faults.is_empty() {
         return Err(Faults { file: name, faults }.into());
     }
-    metadata.name.parse().map_err(|error: skerry_model::InvalidStreamName| fault("metadata.name", error.to_string()))
+    let stream = metadata.name.parse();
+    let stream = stream.map_err(|error: skerry_model::InvalidStreamName| fault("metadata.name", error.to_string()))?;
+    Ok((stream, further))
+}
+
+/// What stands first where a NodeConfig is expected: something that newcomers bring in good faith.
+fn no_config(file: &str, first: &str) -> anyhow::Result<()> {
+    let Ok(document) = skerry_yaml::values::read(first) else { return Ok(()) };
+    let (kind, line) = (document.value["kind"].as_str(), document.places.line("kind"));
+    let problem = match kind {
+        Some("NodeConfig") => return Ok(()),
+        Some(
+            kind
+            @ ("ScalingPolicy" | "HorizontalPodAutoscaler" | "Workload" | "RuleGroup" | "AlertRouting" | "Silence"),
+        ) => {
+            format!(
+                "{kind} stands behind a NodeConfig, which says whose it is: put one before it (kind: NodeConfig, metadata: {{name: group/NAME}} or node/NAME, spec: {{}}) and a line ---"
+            )
+        }
+        Some(_) => return Ok(()),
+        None => "a NodeConfig is expected, with apiVersion, kind, metadata and spec; an agent.yaml stays on its node"
+            .to_owned(),
+    };
+    Err(anyhow::anyhow!(Fault { line, key: "kind".into(), problem }.in_file(file)))
 }
 
 fn rule_faults(name: &str, text: &str) -> Vec<Fault> {
@@ -188,13 +227,15 @@ mod tests {
     #[test]
     fn frames_are_checked_with_their_lines() {
         let good = "apiVersion: skerry.io/v1\nkind: NodeConfig\nmetadata:\n  name: group/edge\nspec:\n  collect: {}\n";
-        let read = |text: &str| stream_of(Path::new("edge.yaml"), text);
+        let read = |text: &str| read(Path::new("edge.yaml"), text).map(|(stream, _)| stream);
         assert_eq!(read(good).unwrap().as_str(), "group/edge");
         for (from, to, told) in [
             ("skerry.io/v1", "v2", "edge.yaml:1: apiVersion: "),
             ("NodeConfig", "Deployment", "edge.yaml:2: kind: "),
             ("group/edge", "edge", "edge.yaml:4: metadata.name: "),
             ("metadata", "meta", "edge.yaml:3: "),
+            ("kind: NodeConfig", "kind: ScalingPolicy", "edge.yaml:2: kind: ScalingPolicy stands behind a NodeConfig"),
+            ("kind: NodeConfig\n", "", "edge.yaml:1: kind: a NodeConfig is expected"),
             ("{}", "[", "edge.yaml:"),
             ("  collect: {}", "  {}", "edge.yaml:5: spec: "),
         ] {
@@ -215,7 +256,7 @@ mod tests {
         let good =
             [first.to_owned(), frame("RuleGroup", rules), frame("AlertRouting", routes), frame("Silence", silence)];
         let good = good.concat();
-        let read = |text: &str| stream_of(Path::new("edge.yaml"), text);
+        let read = |text: &str| read(Path::new("edge.yaml"), text).map(|(stream, _)| stream);
         assert_eq!(read(&good).unwrap().as_str(), "group/edge");
         for (from, to, told) in [
             ("up == 0", "up = 0", "edge.yaml:13: spec.groups[0]"),
@@ -233,5 +274,30 @@ mod tests {
             let error = read(&text).unwrap_err().to_string();
             assert!(error.starts_with(told), "{to}: {error}");
         }
+    }
+
+    #[test]
+    fn policies_and_workloads_are_checked_behind_it() {
+        let first = "apiVersion: skerry.io/v1\nkind: NodeConfig\nmetadata: {name: group/edge}\nspec: {}\n---\n";
+        let policy = "apiVersion: skerry.io/v1\nkind: ScalingPolicy\nmetadata: {name: web}\nspec:\n  scaleTargetRef: {kind: \
+                      Container, name: web}\n  minReplicas: 2\n  maxReplicas: 4\n---\n";
+        let workload = "apiVersion: skerry.io/v1\nkind: Workload\nmetadata: {name: till}\nspec:\n  replicas: 1\n  containers:\n  \
+                        - {name: till, image: 'shop/till:1'}\n";
+        let good = [first, policy, workload].concat();
+        let read = |text: &str| read(Path::new("edge.yaml"), text).map(|(stream, _)| stream);
+        assert_eq!(read(&good).unwrap().as_str(), "group/edge");
+        for (from, to, told) in [
+            ("minReplicas: 2", "minReplicas: 5", "edge.yaml:12: spec.maxReplicas: "),
+            ("Container, name", "Box, name", "edge.yaml:10: spec.scaleTargetRef.kind: "),
+            ("replicas: 1", "replicas: many", "edge.yaml:18: spec.replicas: "),
+            ("image: 'shop/till:1'", "picture: 'x'", "edge.yaml:20: spec.containers[0]"),
+        ] {
+            let text = good.replace(from, to);
+            assert_ne!(text, good);
+            let error = read(&text).unwrap_err().to_string();
+            assert!(error.starts_with(told), "{to}: {error}");
+        }
+        let both = good.replace("minReplicas: 2", "minReplicas: 5").replace("replicas: 1", "replicas: many");
+        assert_eq!(read(&both).unwrap_err().to_string().lines().count(), 2, "every fault is told");
     }
 }

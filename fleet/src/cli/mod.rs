@@ -10,6 +10,7 @@
 mod alerts;
 mod args;
 mod assign;
+mod beside;
 mod client;
 mod config;
 mod enrol;
@@ -18,6 +19,7 @@ mod init;
 mod logs;
 mod output;
 mod rules;
+mod scale;
 mod show;
 mod sign;
 mod table;
@@ -28,6 +30,7 @@ pub use init::{Made, Plan, init};
 use args::{Command, ConfigCommand, EnrolCommand, GetCommand};
 use client::Client;
 use home::Home;
+use scale::args::ScaleCommand;
 use skerry_model::UnixMillis;
 use std::process::ExitCode;
 
@@ -65,6 +68,12 @@ pub fn run(cli: Cli, now: UnixMillis) -> anyhow::Result<ExitCode> {
         Command::Losses { node, limit } => show::losses(&open()?, &node, limit, format),
         Command::Alerts(args) => alerts::alerts(&open()?, &args, format),
         Command::Silence(command) => alerts::silence(&open()?, &command, format),
+        Command::Scale(ScaleCommand::List(args)) => scale::list(&open()?, &args, format),
+        Command::Scale(ScaleCommand::Explain(args)) => return scale::explain(open, &args, format),
+        Command::Scale(ScaleCommand::History(args)) => scale::history(&open()?, &args, format),
+        Command::Scale(ScaleCommand::Recommend(args)) => scale::recommend(&open()?, &args, format),
+        Command::Capacity(args) => scale::capacity(&open()?, &args, format),
+        Command::Workloads(args) => scale::workloads(&open()?, &args, format),
         Command::Query(args) => show::query(&open()?, &args, format),
         Command::Rules(command) => return rules::command(&command),
     };

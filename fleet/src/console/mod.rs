@@ -1,30 +1,35 @@
 //! The web console: plain pages made on the server, without a script.
 //!
-//! A page shows what the API says and nothing else, and comes anew every five seconds, but for a search in logs. Whoever has no cookie is asked
-//! for the API token once.
+//! A page shows what the API says and nothing else, and comes anew every five seconds, but for a search in logs. Whoever
+//! has no cookie is asked for the API token once.
 //!
 //! Invariants:
 //! - Every text that came from a node is escaped by the template engine.
 //! - The content security policy forbids scripts, frames and foreign sources altogether.
+//! - A page but `/login` is made for nobody without the cookie: one layer asks for it, before all of them.
 //! - No page changes anything, so there is nothing that another site could make a browser do.
 
 mod alerts;
 mod pages;
+mod scaling;
 #[cfg(test)]
 mod tests;
+mod workloads;
 
 use crate::api::{Access, ApiError, Fleet, newest, node_detail, node_views, query_of};
 use alerts::AlertsPage;
 use askama::Template;
 use axum::Router;
 use axum::extract::{Form, Path, Query, Request, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
-use axum::middleware::{Next, from_fn};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum::routing::get;
 use pages::{LoginPage, LogsPage, MessagePage, NodePage, NodesPage};
+use scaling::{CapacityPage, ScalingPage};
 use serde::Deserialize;
 use skerry_model::{NodeId, TimeRange, UnixMillis};
+use workloads::WorkloadsPage;
 
 /// Newest values on a node's page.
 const NEWEST_SHOWN: usize = 2_000;
@@ -49,15 +54,30 @@ struct Login {
 
 /// All pages.
 pub fn router(fleet: Fleet) -> Router {
-    Router::new()
+    let pages = Router::new()
         .route("/", get(nodes))
         .route("/nodes/{node}", get(node))
         .route("/nodes/{node}/logs", get(logs))
         .route("/alerts", get(alerts_page))
+        .route("/scaling", get(scaling_page))
+        .route("/workloads", get(workloads_page))
+        .route("/capacity", get(capacity_page))
+        .route_layer(from_fn_with_state(fleet.clone(), admitted));
+    Router::new()
+        .merge(pages)
         .route("/login", get(login).post(login_form))
         .route("/style.css", get(style))
         .layer(from_fn(guarded))
         .with_state(fleet)
+}
+
+/// Asks whoever has no cookie for the token.
+async fn admitted(State(fleet): State<Fleet>, request: Request, next: Next) -> Response {
+    if fleet.access.admits_cookie(request.headers()) {
+        next.run(request).await
+    } else {
+        Redirect::to("/login").into_response()
+    }
 }
 
 /// Puts the headers on every page.
@@ -96,34 +116,28 @@ fn enter(fleet: &Fleet, token: &str) -> Response {
     ([(header::SET_COOKIE, cookie)], Redirect::to("/")).into_response()
 }
 
-async fn nodes(State(fleet): State<Fleet>, headers: HeaderMap) -> Response {
-    if !fleet.access.admits_cookie(&headers) {
-        return Redirect::to("/login").into_response();
-    }
-    match node_views(&fleet).await {
-        Ok(nodes) => page(StatusCode::OK, &NodesPage::new(nodes, (fleet.wall)())),
-        Err(error) => failed(&error),
-    }
+async fn nodes(State(fleet): State<Fleet>) -> Response {
+    shown(node_views(&fleet).await.map(|nodes| NodesPage::new(nodes, (fleet.wall)())))
 }
 
-async fn alerts_page(State(fleet): State<Fleet>, headers: HeaderMap) -> Response {
-    if !fleet.access.admits_cookie(&headers) {
-        return Redirect::to("/login").into_response();
-    }
-    match AlertsPage::load(&fleet).await {
-        Ok(found) => page(StatusCode::OK, &found),
-        Err(error) => failed(&error),
-    }
+async fn alerts_page(State(fleet): State<Fleet>) -> Response {
+    shown(AlertsPage::load(&fleet).await)
 }
 
-async fn node(State(fleet): State<Fleet>, headers: HeaderMap, Path(name): Path<String>) -> Response {
-    if !fleet.access.admits_cookie(&headers) {
-        return Redirect::to("/login").into_response();
-    }
-    match node_page(&fleet, &name).await {
-        Ok(found) => page(StatusCode::OK, &found),
-        Err(error) => failed(&error),
-    }
+async fn scaling_page(State(fleet): State<Fleet>) -> Response {
+    shown(ScalingPage::load(&fleet).await)
+}
+
+async fn workloads_page(State(fleet): State<Fleet>) -> Response {
+    shown(WorkloadsPage::load(&fleet).await)
+}
+
+async fn capacity_page(State(fleet): State<Fleet>) -> Response {
+    shown(CapacityPage::load(&fleet).await)
+}
+
+async fn node(State(fleet): State<Fleet>, Path(name): Path<String>) -> Response {
+    shown(node_page(&fleet, &name).await)
 }
 
 async fn node_page(fleet: &Fleet, name: &str) -> Result<NodePage, ApiError> {
@@ -134,20 +148,19 @@ async fn node_page(fleet: &Fleet, name: &str) -> Result<NodePage, ApiError> {
 }
 
 /// A search in a node's logs. The page stays as it is, since whoever writes a query does not want it anew meanwhile.
-async fn logs(
-    State(fleet): State<Fleet>,
-    headers: HeaderMap,
-    Path(name): Path<String>,
-    Query(search): Query<Search>,
-) -> Response {
-    if !fleet.access.admits_cookie(&headers) {
-        return Redirect::to("/login").into_response();
-    }
+async fn logs(State(fleet): State<Fleet>, Path(name): Path<String>, Query(search): Query<Search>) -> Response {
     let Ok(node) = name.parse::<NodeId>() else { return failed(&ApiError::no_node(&name)) };
     let query = search.q.unwrap_or_default();
     match newest(&fleet, &query_of(&node, &query), ALWAYS, LINES_FOUND).await {
         Ok(found) => page(StatusCode::OK, &LogsPage::new(&node, query, found.records, found.more)),
         Err(error) => page(error.status(), &LogsPage::refused(&node, query, error.message())),
+    }
+}
+
+fn shown(found: Result<impl Template, ApiError>) -> Response {
+    match found {
+        Ok(found) => page(StatusCode::OK, &found),
+        Err(error) => failed(&error),
     }
 }
 

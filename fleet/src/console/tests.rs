@@ -16,7 +16,7 @@ async fn text(response: Response<Body>) -> String {
 #[tokio::test]
 async fn strangers_are_asked_for_the_token() {
     let kit = Kit::new().await;
-    for path in ["/", "/nodes/a"] {
+    for path in ["/", "/nodes/a", "/nodes/a/logs", "/alerts", "/scaling", "/workloads", "/capacity"] {
         let response = get(&kit, path, "skerry_token=wrong").await;
         assert_eq!(response.headers()[header::LOCATION], "/login", "{path}");
     }
@@ -72,4 +72,56 @@ async fn alerts_are_shown_with_who_holds_them_back() {
     assert!(firing.contains("Loud") && !firing.contains("Quiet"), "{page}");
     assert!(held.contains("Quiet") && held.contains("silence "), "{page}");
     assert!(page.contains("&#60;b&#62;hot") && !page.contains("<b>hot</b>") && !page.contains("<i>work"), "{page}");
+}
+
+#[tokio::test]
+async fn decisions_are_shown_as_they_were_told() {
+    use crate::intake::fixture::{events, node};
+    use skerry_model::{StreamKind, UnixMillis};
+    use skerry_wire::{Event, EventKind, ScalingEvent};
+
+    let kit = Kit::new().await;
+    kit.joined("a").await;
+    let cookie = format!("skerry_token={}", kit.api_token);
+    let page = text(get(&kit, "/scaling", &cookie).await).await;
+    assert!(page.contains("No node scales anything.") && page.contains("None yet."), "{page}");
+    let page = text(get(&kit, "/capacity", &cookie).await).await;
+    assert!(page.contains("No node has told yet") && page.contains("Nothing is known of: a"), "{page}");
+    let decision = ScalingEvent {
+        policy: "web".into(),
+        target: "Container/web".into(),
+        from: 1,
+        to: 3,
+        reason: "SuccessfulRescale".into(),
+        message: "<b>cpu</b> is high".into(),
+    };
+    let event = Event { at: UnixMillis(NOW.0 - 1000), kind: EventKind::Scaling(decision) };
+    kit.fleet.store.ingest(&node("a"), StreamKind::Events, events(1, 1, &vec![event]), NOW).await.unwrap();
+    let page = text(get(&kit, "/scaling", &cookie).await).await;
+    assert!(page.contains("1 → 3") && page.contains("SuccessfulRescale"), "{page}");
+    assert!(page.contains("&#60;b&#62;cpu") && !page.contains("<b>cpu"), "{page}");
+}
+
+#[tokio::test]
+async fn workloads_are_shown_as_they_were_told() {
+    use crate::intake::fixture::{events, node};
+    use skerry_model::{StreamKind, UnixMillis};
+    use skerry_wire::{Event, EventKind, WorkloadEvent};
+
+    let kit = Kit::new().await;
+    kit.joined("a").await;
+    let cookie = format!("skerry_token={}", kit.api_token);
+    let page = text(get(&kit, "/workloads", &cookie).await).await;
+    assert!(page.contains("No node keeps a workload.") && page.contains("Nothing yet."), "{page}");
+    let happened = WorkloadEvent {
+        workload: "till".into(),
+        container: Some("till-1".into()),
+        reason: "CrashLoopBackOff".into(),
+        message: "<script>alert(1)</script>".into(),
+    };
+    let event = Event { at: UnixMillis(NOW.0 - 1000), kind: EventKind::Workload(happened) };
+    kit.fleet.store.ingest(&node("a"), StreamKind::Events, events(1, 1, &vec![event]), NOW).await.unwrap();
+    let page = text(get(&kit, "/workloads", &cookie).await).await;
+    assert!(page.contains("till-1") && page.contains("CrashLoopBackOff"), "{page}");
+    assert!(page.contains("&#60;script&#62;alert") && !page.contains("<script"), "{page}");
 }

@@ -304,7 +304,7 @@ fn weight(piece: &Piece) -> u64 {
 
 /// The `errorType`s that a node may name.
 fn known(kind: &str) -> &'static str {
-    const KNOWN: [&str; 5] = ["bad_data", "execution", "internal", "timeout", "unavailable"];
+    const KNOWN: [&str; 6] = ["bad_data", "execution", "internal", "not_found", "timeout", "unavailable"];
     KNOWN.into_iter().find(|known| *known == kind).unwrap_or("internal")
 }
 

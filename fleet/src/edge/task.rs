@@ -6,7 +6,7 @@ use crate::mqtt::SendError;
 use skerry_model::{Mono, NodeId};
 use skerry_promapi::edge::Merge;
 use skerry_promql::QueryError;
-use skerry_wire::{AskKind, QueryAsk, Question};
+use skerry_wire::{ASKS_LOGS_VERSION, AskKind, QueryAsk, Question};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
@@ -142,7 +142,11 @@ impl EdgeQueries {
         match live.hello {
             None => Some((Silence::Unreachable, "it has connected, but not said hello yet".into())),
             Some(hello) if hello.asks < version => {
-                let what = if hello.asks == 0 { "queries" } else { "queries of logs" };
+                let what = match (hello.asks, version) {
+                    (0, _) => "queries",
+                    (_, ASKS_LOGS_VERSION) => "queries of logs",
+                    _ => "questions about scaling",
+                };
                 let reason = format!("its agent ({}) is too old to answer {what}; update it", hello.agent_version);
                 Some((Silence::TooOld, reason))
             }

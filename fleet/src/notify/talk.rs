@@ -99,10 +99,7 @@ pub(super) async fn datagram(to: DatagramTo, message: &[u8]) -> Outcome {
         DatagramTo::Unix(path) => (path.display().to_string(), unix(path, message).await),
         DatagramTo::Udp(host, port) => (format!("{host}:{port}"), udp(host, *port, message).await),
     };
-    match sent {
-        Ok(_) => Outcome::Sent,
-        Err(error) => Outcome::retry(format!("send to {shown}: {error}")),
-    }
+    Outcome::of_datagram(sent, message.len(), &shown)
 }
 
 async fn unix(path: &std::path::Path, message: &[u8]) -> io::Result<usize> {

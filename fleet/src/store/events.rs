@@ -3,7 +3,7 @@
 use super::counts;
 use super::error::ReadError;
 use super::ledger::damaged;
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, Row, params};
 use skerry_model::{Epoch, LossEntry, LossReason, NodeId, Seq, StreamKind, TimeRange, UnixMillis};
 use skerry_wire::{Event, EventKind, MESSAGE_BYTES_MAX, codec};
 
@@ -82,6 +82,8 @@ pub fn event_kind(kind: &EventKind) -> &'static str {
         EventKind::CollectorRecovered { .. } => "collector_recovered",
         EventKind::ClockStep { .. } => "clock_step",
         EventKind::Alert(_) => "alert",
+        EventKind::Scaling(_) => "scaling",
+        EventKind::Workload(_) => "workload",
     }
 }
 
@@ -156,16 +158,19 @@ pub(super) fn newest(connection: &Connection, node: Option<&NodeId>, limit: u32)
              WHERE ?1 IS NULL ORDER BY e.id DESC LIMIT ?2"
         }
     })?;
-    let rows = query.query_map(params![node.map(NodeId::as_str), limit], |row| {
-        let event = codec::decode(&row.get::<_, Vec<u8>>(3)?, MESSAGE_BYTES_MAX);
-        Ok(EventRow {
-            id: row.get(0)?,
-            node: name(&row.get::<_, String>(1)?)?,
-            received: UnixMillis(row.get(2)?),
-            event: event.map_err(|_| damaged("event.data is no event"))?,
-        })
-    })?;
+    let rows = query.query_map(params![node.map(NodeId::as_str), limit], event_row)?;
     rows.collect::<Result<_, _>>().map_err(Into::into)
+}
+
+/// An event of a row of its number, its node, when it came in, and its bytes.
+pub(super) fn event_row(row: &Row<'_>) -> rusqlite::Result<EventRow> {
+    let event = codec::decode(&row.get::<_, Vec<u8>>(3)?, MESSAGE_BYTES_MAX);
+    Ok(EventRow {
+        id: row.get(0)?,
+        node: name(&row.get::<_, String>(1)?)?,
+        received: UnixMillis(row.get(2)?),
+        event: event.map_err(|_| damaged("event.data is no event"))?,
+    })
 }
 
 /// The newest `limit` entries of a node's loss ledger, newest first.

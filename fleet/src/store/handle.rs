@@ -17,8 +17,9 @@ use super::schema;
 use super::search::LogSource;
 use super::seen::{self, SeenNode};
 use super::senders::{self, SenderState};
-use super::series::{self, Select, Selected};
+use super::series::{self, NewestOf, Select, Selected};
 use super::stats::StoreStats;
+use super::told::{self, Told, ToldQuery};
 use super::writer::{Command, Writer};
 use crate::intake::core::Outcome;
 use rusqlite::Connection;
@@ -452,6 +453,28 @@ impl Store {
     pub async fn events(&self, node: Option<&NodeId>, limit: u32) -> Result<Vec<EventRow>, ReadError> {
         let node = node.cloned();
         self.read(move |connection| events::newest(connection, node.as_ref(), limit)).await
+    }
+
+    /// What nodes told of their scaling or of their workloads, newest first.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn told(&self, query: ToldQuery) -> Result<Told, ReadError> {
+        self.read(move |connection| told::newest(connection, &query)).await
+    }
+
+    /// The newest samples of these metrics of these nodes, each within five minutes of what its node measured last; see
+    /// [`Self::newest`]. Nodes that never sent one are left out.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn newest_named(
+        &self,
+        nodes: Vec<NodeId>,
+        metrics: Vec<String>,
+        now: UnixMillis,
+    ) -> Result<Vec<NewestOf>, ReadError> {
+        self.read(move |connection| series::newest_named(connection, &nodes, &metrics, now)).await
     }
 
     /// The newest `limit` entries of a node's loss ledger, newest first.

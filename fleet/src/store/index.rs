@@ -104,6 +104,36 @@ pub(super) fn find(connection: &Connection, matchers: &[Matcher], series_max: u6
     Ok(finds.found)
 }
 
+/// The label sets of these metrics, of whatever node, by number.
+///
+/// # Errors
+/// [`ReadError::TooLarge`] where the labels of one metric take more than 64 MiB.
+pub(super) fn named(connection: &Connection, metrics: &[String]) -> Result<HashMap<i64, Arc<Labels>>, ReadError> {
+    let mut named = HashMap::new();
+    for metric in metrics {
+        named.extend(texts(connection, &[("__name__", metric)], |_| true)?);
+    }
+    Ok(named)
+}
+
+/// Series of a node whose label sets are among these; whose labels are read once for many nodes.
+pub(super) fn of_node_among(
+    connection: &Connection,
+    node: &NodeId,
+    named: &HashMap<i64, Arc<Labels>>,
+) -> Result<Vec<Found>, ReadError> {
+    let Some(number) = node_number(connection, node.as_str())? else { return Ok(Vec::new()) };
+    let mut query = connection.prepare_cached("SELECT id, text FROM labelset WHERE node = ?")?;
+    let mut rows = query.query([number])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        if let Some(labels) = named.get(&row.get(1)?) {
+            found.push(Found { id: row.get(0)?, node: number, name: node.clone(), labels: labels.clone() });
+        }
+    }
+    Ok(found)
+}
+
 fn of_one_node(
     connection: &Connection,
     id: i64,

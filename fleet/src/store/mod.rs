@@ -38,6 +38,7 @@ mod seen;
 mod senders;
 mod series;
 mod stats;
+mod told;
 mod writer;
 
 #[cfg(test)]
@@ -65,6 +66,7 @@ pub use retention::Retained;
 pub use search::LogSource;
 pub use seen::SeenNode;
 pub use senders::SenderState;
-pub use series::{SAMPLES_MAX, Select, Selected, SeriesData};
+pub use series::{NewestOf, SAMPLES_MAX, Select, Selected, SeriesData};
 pub use skerry_promql::{InvalidMatcher, MatchOp, Matcher};
 pub use stats::StoreStats;
+pub use told::{Told, ToldKind, ToldPlace, ToldQuery};

@@ -1,7 +1,7 @@
 //! Tables and connection settings.
 
 use super::error::OpenError;
-use super::{alerts, contact, forwarding, outgoing};
+use super::{alerts, contact, forwarding, outgoing, told};
 use rusqlite::{Connection, OpenFlags};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -108,6 +108,7 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, OpenError> {
     connection.execute_batch(forwarding::TABLES).map_err(failed)?;
     connection.execute_batch(alerts::TABLES).map_err(failed)?;
     connection.execute_batch(contact::TABLES).map_err(failed)?;
+    connection.execute_batch(told::TABLES).map_err(failed)?;
     connection.set_prepared_statement_cache_capacity(64);
     Ok(connection)
 }

@@ -12,6 +12,7 @@ use skerry_promql::Matcher;
 use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap};
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 
 /// Most samples that one query brings.
 pub const SAMPLES_MAX: u64 = 5_000_000;
@@ -40,6 +41,15 @@ pub struct SeriesData {
     pub labels: Labels,
     /// Samples by rising time, each moment once.
     pub samples: Vec<Sample>,
+}
+
+/// Newest samples of a node.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewestOf {
+    /// The node.
+    pub node: NodeId,
+    /// By series, with the labels that the node gave it; a sample may say that the series has ended.
+    pub samples: Vec<(Arc<Labels>, Sample)>,
 }
 
 /// Answer to a [`Select`].
@@ -118,16 +128,7 @@ const ONE_BY_ONE_MAX: usize = 4;
 /// The samples that a query asks for.
 pub(super) fn select(connection: &Connection, query: &Select) -> Result<Selected, ReadError> {
     let found = index::find(connection, &query.matchers, SERIES_MAX)?;
-    let mut gathered = Gathered {
-        samples: vec![Vec::new(); found.len()],
-        range: query.from..=query.to,
-        total: 0,
-        max: query.samples_max.min(SAMPLES_MAX),
-        damaged_blocks: 0,
-        unpacker: Unpacker::new(),
-    };
-    select_chunks(connection, query, &found, &mut gathered)?;
-    select_blocks(connection, query, &found, &mut gathered)?;
+    let gathered = gather(connection, query, &found)?;
     let mut answer = Selected { series: Vec::new(), damaged_blocks: gathered.damaged_blocks };
     for (found, mut samples) in found.into_iter().zip(gathered.samples) {
         if samples.is_empty() {
@@ -142,6 +143,21 @@ pub(super) fn select(connection: &Connection, query: &Select) -> Result<Selected
     }
     answer.series.sort_by(|a, b| (&a.labels, &a.node).cmp(&(&b.labels, &b.node)));
     Ok(answer)
+}
+
+/// The samples of these series in a query's range.
+fn gather(connection: &Connection, query: &Select, found: &[Found]) -> Result<Gathered, ReadError> {
+    let mut gathered = Gathered {
+        samples: vec![Vec::new(); found.len()],
+        range: query.from..=query.to,
+        total: 0,
+        max: query.samples_max.min(SAMPLES_MAX),
+        damaged_blocks: 0,
+        unpacker: Unpacker::new(),
+    };
+    select_chunks(connection, query, found, &mut gathered)?;
+    select_blocks(connection, query, found, &mut gathered)?;
+    Ok(gathered)
 }
 
 /// Takes what compaction has put together.
@@ -237,8 +253,8 @@ pub(super) fn newest(
 /// Newest samples: by number of the stream and series id, or, without a stream, by number of the label set.
 pub(super) type Newest = HashMap<(Option<i64>, SeriesId), Sample>;
 
-/// The same, without labels.
-pub(super) fn newest_of(connection: &Connection, node: &NodeId, now: UnixMillis) -> Result<Newest, ReadError> {
+/// When a node's newest block ends. Blocks that bear a time later than `now` count only where there are no others.
+fn last_of(connection: &Connection, node: &NodeId, now: UnixMillis) -> Result<Option<i64>, ReadError> {
     let mut query = connection.prepare_cached(
         "SELECT max(
            coalesce((SELECT max((SELECT max(b.t1) FROM metric_block b WHERE b.stream = s.id AND b.t1 <= ?2))
@@ -253,7 +269,38 @@ pub(super) fn newest_of(connection: &Connection, node: &NodeId, now: UnixMillis)
             last = found.filter(|at| *at > i64::MIN);
         }
     }
-    let Some(last) = last else { return Ok(Newest::new()) };
+    Ok(last)
+}
+
+/// The newest sample of each series of these metrics, node by node, by the rules of [`newest`]; nodes that have none are
+/// left out. A node's blocks are read once, however many metrics there are, and labels once for all nodes.
+pub(super) fn newest_named(
+    connection: &Connection,
+    nodes: &[NodeId],
+    metrics: &[String],
+    now: UnixMillis,
+) -> Result<Vec<NewestOf>, ReadError> {
+    let named = index::named(connection, metrics)?;
+    let mut answer = Vec::new();
+    for node in nodes {
+        let Some(last) = last_of(connection, node, now)? else { continue };
+        let found = index::of_node_among(connection, node, &named)?;
+        let from = UnixMillis(last.saturating_sub(LOOKBACK_MS));
+        let query = Select { matchers: Vec::new(), from, to: UnixMillis(last), samples_max: SAMPLES_MAX };
+        let gathered = gather(connection, &query, &found)?;
+        let newest = |samples: &Vec<Sample>| samples.iter().copied().max_by_key(|sample| sample.at);
+        let samples = found.into_iter().zip(&gathered.samples);
+        let samples: Vec<_> = samples.filter_map(|(found, all)| Some((found.labels, newest(all)?))).collect();
+        if !samples.is_empty() {
+            answer.push(NewestOf { node: node.clone(), samples });
+        }
+    }
+    Ok(answer)
+}
+
+/// The same, without labels.
+pub(super) fn newest_of(connection: &Connection, node: &NodeId, now: UnixMillis) -> Result<Newest, ReadError> {
+    let Some(last) = last_of(connection, node, now)? else { return Ok(Newest::new()) };
     let after = last.saturating_sub(LOOKBACK_MS);
     let mut newest: Newest = Newest::new();
     let mut unpacker = Unpacker::new();

@@ -15,7 +15,6 @@
 //! - Nothing panics on what a file, a peer or a template says, and everything that they make has a bound.
 
 pub mod api;
-pub mod documents;
 pub mod expand;
 pub mod manager;
 pub mod notify;
@@ -23,13 +22,4 @@ pub mod rules;
 pub mod unittest;
 pub mod window;
 
-use skerry_model::{Mono, UnixMillis};
-
-/// A moment: wall time labels and is compared with what people wrote, monotonic time schedules.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Now {
-    /// By the wall clock.
-    pub wall: UnixMillis,
-    /// By the monotonic clock.
-    pub mono: Mono,
-}
+pub use skerry_model::Now;

@@ -2,7 +2,6 @@
 //!
 //! Each input is a sound one with pieces cut out, put in and doubled, so that damage reaches behind the first checks.
 
-use proptest::collection::vec;
 use proptest::prelude::*;
 use skerry_alerting::Now;
 use skerry_alerting::api;
@@ -10,6 +9,7 @@ use skerry_alerting::manager::{Config, Manager, Options, TimeInterval, matcher};
 use skerry_alerting::notify::config::Security;
 use skerry_alerting::notify::{Step, mqtt, smtp};
 use skerry_alerting::unittest::TestFile;
+use skerry_damage::{Cut, cuts, damaged};
 use skerry_model::{Mono, UnixMillis};
 use std::sync::Arc;
 
@@ -58,53 +58,6 @@ const MATCHERS: &str = r#"{foo="bar", "ü\n" !~ "x+", a=~"b\"c", d!=e,}"#;
 const MAIL: &[u8] = b"220 hi\r\n250-me\r\n250-AUTH PLAIN LOGIN CRAM-MD5\r\n250-SMTPUTF8\r\n250 8BITMIME\r\n334 PDE4OTY+\r\n235 ok\r\n250 ok\r\n250 ok\r\n354 go\r\n250 done\r\n221 bye\r\n";
 const BROKER: &[u8] =
     &[0x20, 2, 0, 0, 0x50, 2, 0, 1, 0x62, 2, 0, 1, 0x70, 2, 0, 1, 0xd0, 0, 0x30, 0xff, 0xff, 0xff, 0x7f];
-
-/// A piece that is cut out, and what is put in its place; both at a place that is taken modulo the length.
-type Cut = (usize, usize, Vec<u8>);
-
-fn cuts() -> impl Strategy<Value = Vec<Cut>> {
-    let telling = prop::sample::select(vec![
-        "{",
-        "}",
-        "[",
-        "]",
-        "\"",
-        "'",
-        ":",
-        ",",
-        "\n",
-        "{{",
-        "}}",
-        "-",
-        "~",
-        "*",
-        "&a",
-        "|",
-        "\\",
-        "\0",
-        "ü",
-        "\u{10ffff}",
-        "999999999999999999999",
-        "-1",
-        "1e400",
-        "NaN",
-        "null",
-        "0001-01-01T00:00:00Z",
-        "9999999h",
-    ]);
-    let piece = prop_oneof![telling.prop_map(|text| text.as_bytes().to_vec()), vec(any::<u8>(), 0..4)];
-    vec((any::<usize>(), 0usize..12, piece), 1..6)
-}
-
-fn damaged(sound: &[u8], cuts: &[Cut]) -> Vec<u8> {
-    let mut bytes = sound.to_vec();
-    for (at, length, piece) in cuts {
-        let at = at % (bytes.len() + 1);
-        let end = (at + length).min(bytes.len());
-        bytes.splice(at..end, piece.iter().copied());
-    }
-    bytes
-}
 
 fn text(sound: &str, cuts: &[Cut]) -> String {
     String::from_utf8_lossy(&damaged(sound.as_bytes(), cuts)).into_owned()

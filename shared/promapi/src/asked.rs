@@ -28,6 +28,8 @@ pub enum Found {
     Texts(BTreeSet<String>),
     /// Log records, which Loki's API asks for.
     Logs(Vec<StreamPart>),
+    /// JSON objects, which scaling is asked for.
+    Documents(Vec<String>),
 }
 
 fn millis(span: Duration) -> u64 {
@@ -124,6 +126,9 @@ pub fn evaluate(
         }
         Question::Logs { .. } | Question::LogMetric { .. } | Question::LogStreams { .. } => {
             return Err(QueryError::Unsupported("a question about logs among those about metrics".into()));
+        }
+        Question::Scaling(_) => {
+            return Err(QueryError::Unsupported("a question about scaling among those about metrics".into()));
         }
     })
 }

@@ -28,7 +28,7 @@ pub(crate) fn found(found: &Found, limit: Option<usize>) -> String {
         Found::Series(sets) => items(sets.iter().map(labels), sets.len(), limit),
         Found::Texts(texts) => items(texts.iter().map(|item| text(item)), texts.len(), limit),
         // Asked for through Loki's API alone, which writes them itself.
-        Found::Logs(_) => ("[]".to_owned(), false),
+        Found::Logs(_) | Found::Documents(_) => ("[]".to_owned(), false),
     };
     success(&data, if is_cut { &[CUT] } else { &[] }, &[])
 }

@@ -13,18 +13,21 @@
 
 mod ack;
 pub mod codec;
+mod decision;
 mod message;
 mod query;
 mod topic;
 
 pub use ack::SeqSet;
+pub use decision::{ScalingEvent, WorkloadEvent};
 pub use message::{
     Ack, Acks, AlertEvent, Answer, AnswerPart, Ask, AskId, AskKind, Backlog, Batch, Body, ConfigState, Event,
     EventKind, Gone, Hello, HostFacts, LiveLine, PROTOCOL_VERSION, Status, StatusReport, StreamTip, Trust,
 };
 pub use query::{
-    ASK_BYTES_MAX, ASKS_LOGS_VERSION, ASKS_VERSION, Done, InvalidPoints, LogEntry, PIECE_BYTES_MAX, POINT_BYTES,
-    Packed, Piece, Points, QueryAsk, Question, ResultKind, Scope, SeriesPart, StreamPart, Unpackable,
+    ASK_BYTES_MAX, ASKS_LOGS_VERSION, ASKS_SCALING_VERSION, ASKS_VERSION, Done, InvalidPoints, LogEntry,
+    PIECE_BYTES_MAX, POINT_BYTES, Packed, Piece, Points, QueryAsk, Question, ResultKind, SCALING_TEXT_BYTES_MAX,
+    ScalingAsk, Scope, SeriesPart, StreamPart, Unpackable,
 };
 pub use topic::{DownLeaf, InvalidTopic, Topic, UpLeaf};
 
@@ -36,5 +39,7 @@ pub const LIVE_LINE_BYTES_MAX: usize = 4096;
 pub const EVENTS_MAX: usize = 1024;
 /// Most receivers that one [`AlertEvent`] names.
 pub const TOLD_MAX: usize = 16;
+/// Longest message of a [`ScalingEvent`] or [`WorkloadEvent`], in bytes.
+pub const EVENT_TEXT_BYTES_MAX: usize = 4096;
 /// Most selective ranges in one [`Ack`].
 pub const ACK_RANGES_MAX: usize = 64;

@@ -6,6 +6,7 @@ use skerry_model::{
 };
 
 use crate::SeqSet;
+use crate::decision::{ScalingEvent, WorkloadEvent};
 use crate::query::{Done, Packed, QueryAsk};
 
 /// Version of the messages. A peer that says another one is told so and nothing of it is taken.
@@ -300,6 +301,10 @@ pub enum EventKind {
     },
     /// An alert of the node's own rules began or ended.
     Alert(AlertEvent),
+    /// Something was scaled, could not be, or waits for room.
+    Scaling(ScalingEvent),
+    /// Something happened to a container of a workload.
+    Workload(WorkloadEvent),
 }
 
 /// What happened to an alert on the node. An alert has one event when it begins to fire and one when it ends; one that
@@ -517,6 +522,20 @@ mod tests {
                 value: "81.5".into(),
                 told: vec!["buzzer".into()],
                 is_history: false,
+            }),
+            EventKind::Scaling(ScalingEvent {
+                policy: "web".into(),
+                target: "Container/web".into(),
+                from: 1,
+                to: 4,
+                reason: "SuccessfulRescale".into(),
+                message: "cpu is at 200 % of its request".into(),
+            }),
+            EventKind::Workload(WorkloadEvent {
+                workload: "till".into(),
+                container: Some("till-0".into()),
+                reason: "BackOff".into(),
+                message: "exit code 1; again in 20 s".into(),
             }),
             EventKind::Loss(LossEntry {
                 stream: StreamKind::Logs,

@@ -9,9 +9,13 @@ use serde::{Deserialize, Serialize};
 use skerry_model::{Labels, UnixMillis};
 
 /// Version of the questions that [`Hello::asks`](crate::Hello::asks) names.
-pub const ASKS_VERSION: u16 = 2;
+pub const ASKS_VERSION: u16 = 3;
 /// The first version that knows questions about logs.
 pub const ASKS_LOGS_VERSION: u16 = 2;
+/// The first version that knows questions about scaling.
+pub const ASKS_SCALING_VERSION: u16 = 3;
+/// Longest text of documents that a node tries out, in bytes: with what is around it, it fits into a message.
+pub const SCALING_TEXT_BYTES_MAX: usize = 40 * 1024;
 /// Longest message on `down/ask`, in bytes.
 pub const ASK_BYTES_MAX: usize = 64 * 1024;
 /// Longest piece of a result before it is packed, in bytes. The longest log line that is kept fits.
@@ -109,6 +113,8 @@ pub enum Question {
         /// Until when.
         end: UnixMillis,
     },
+    /// How the node scales.
+    Scaling(ScalingAsk),
 }
 
 impl Question {
@@ -117,9 +123,48 @@ impl Question {
     pub const fn version(&self) -> u16 {
         match self {
             Self::Logs { .. } | Self::LogMetric { .. } | Self::LogStreams { .. } => ASKS_LOGS_VERSION,
+            Self::Scaling(_) => ASKS_SCALING_VERSION,
             _ => 1,
         }
     }
+}
+
+/// What is asked about scaling. The answer is documents: JSON objects, one text each, whose keys stand beside the
+/// question; fields are only ever added. A key without a value is left out or null; times are Unix milliseconds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ScalingAsk {
+    /// Every policy as the last round left it, by name, from memory.
+    ///
+    /// `policy`, `target` (`KIND/NAME`), `priority`, `paused`, `min`, `max`, `current`, `desired`, `pending` (replicas
+    /// without room), `decided_ms`, `scaled_ms`, `reason` (of the newest decision: which limit, window or rate decided),
+    /// `error` (why nothing could be decided), `conditions` (list of `kind`, `status`, `reason`, `message`), `metrics`
+    /// (list of `metric`, `current`, `target`, `replicas`, `error`, `note`) and `floors` (list of `replicas`, `why`).
+    List,
+    /// What one policy would do now: it is measured and decided afresh, and nothing is changed. As [`Self::List`], and
+    /// with `text`: all of it for people.
+    Explain {
+        /// Its name.
+        policy: String,
+    },
+    /// As [`Self::Explain`], for policies that the node need not have: every ScalingPolicy of a text.
+    Try {
+        /// The file, as faults name it.
+        file: String,
+        /// The documents; at most [`SCALING_TEXT_BYTES_MAX`].
+        text: String,
+    },
+    /// What each container should have.
+    ///
+    /// `target` (`KIND/NAME` of what it belongs to), `container`, `policy`, `mode`, `cpu` and `memory` (objects of
+    /// `target`, `lower`, `upper`, `uncapped`; thousandths of a core, bytes), `samples`, `containers` (how many of them are
+    /// measured now).
+    Recommend,
+    /// Workloads and their containers.
+    ///
+    /// `workload`, `wanted`, `ready`, `updated`, `revision`, `condition`, `message`, `containers` (list of `name`,
+    /// `image`, `state`, `reason`, `ready`, `restarts`, `since_ms`, `message`).
+    Workloads,
 }
 
 /// Which series are looked through.
@@ -308,6 +353,8 @@ pub enum ResultKind {
     Texts,
     /// Log records.
     Logs,
+    /// JSON objects, one text each.
+    Documents,
 }
 
 /// The last word on a result.
@@ -401,6 +448,11 @@ mod tests {
                 step_ms: 0,
             },
             Question::LogStreams { matches: vec![], start: UnixMillis(1), end: UnixMillis(2) },
+            Question::Scaling(ScalingAsk::List),
+            Question::Scaling(ScalingAsk::Explain { policy: "web".into() }),
+            Question::Scaling(ScalingAsk::Try { file: "web.yaml".into(), text: "kind: ScalingPolicy\n".into() }),
+            Question::Scaling(ScalingAsk::Recommend),
+            Question::Scaling(ScalingAsk::Workloads),
         ];
         for question in questions {
             let signed = Labels::new([("site", "lab")]).unwrap();

@@ -38,6 +38,20 @@ impl Outcome {
         Self::Failed { error: error.into() }
     }
 
+    /// Of a datagram of so many bytes to `peer`. One that is too long will not become shorter: it is given up.
+    #[must_use]
+    pub fn of_datagram(sent: std::io::Result<usize>, bytes: usize, peer: &str) -> Self {
+        // EMSGSIZE on every architecture that Linux calls by generic numbers.
+        const TOO_LONG: i32 = 90;
+        match sent {
+            Ok(_) => Self::Sent,
+            Err(error) if error.raw_os_error() == Some(TOO_LONG) => {
+                Self::failed(format!("{bytes} bytes are too long for a datagram to {peer}"))
+            }
+            Err(error) => Self::retry(format!("send to {peer}: {error}")),
+        }
+    }
+
     /// Why it was not sent; `None` where it was.
     #[must_use]
     pub fn error(&self) -> Option<&str> {

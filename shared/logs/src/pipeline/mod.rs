@@ -46,6 +46,7 @@ use metric::{Taken, ToMetric};
 use modify::Modify;
 use parser::{Parsed, Parser};
 use serde::{Deserialize, Serialize};
+pub use skerry_model::Now;
 use skerry_model::{LogRecord, LossEntry, LossReason, Mono, Observation, StreamKind, TimeRange, UnixMillis};
 use std::collections::BTreeSet;
 use work::Work;
@@ -66,15 +67,6 @@ impl std::fmt::Debug for Stage {
         let kinds = self.0.as_object().into_iter().flat_map(|stage| stage.keys());
         f.debug_list().entries(kinds).finish()
     }
-}
-
-/// The two times of one moment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Now {
-    /// Schedules: windows, rates.
-    pub mono: Mono,
-    /// Labels data.
-    pub wall: UnixMillis,
 }
 
 /// What came of the records that went in.

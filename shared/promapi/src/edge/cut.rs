@@ -87,6 +87,10 @@ pub fn parts(found: Found, bytes_max: u64) -> Result<Parts, Refusal> {
             let bytes = texts.iter().map(|text| text.len() + ITEM_BYTES).sum();
             (ResultKind::Texts, bytes, boxed(texts.into_iter().map(Item::Text)))
         }
+        Found::Documents(all) => {
+            let bytes = all.iter().map(|text| text.len() + ITEM_BYTES).sum();
+            (ResultKind::Documents, bytes, boxed(all.into_iter().map(Item::Text)))
+        }
     };
     if bytes as u64 > bytes_max {
         let text = format!(

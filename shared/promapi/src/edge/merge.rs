@@ -25,6 +25,7 @@ pub struct Merge {
     sets: BTreeSet<Labels>,
     texts: BTreeSet<String>,
     logs: Vec<StreamPart>,
+    documents: BTreeMap<NodeId, Vec<String>>,
     warnings: BTreeSet<String>,
     infos: BTreeSet<String>,
 }
@@ -53,6 +54,7 @@ impl Merge {
             Question::LogMetric { step_ms: 0, .. } => ResultKind::Vector,
             Question::LogMetric { .. } => ResultKind::Matrix,
             Question::LogStreams { .. } => ResultKind::Series,
+            Question::Scaling(_) => ResultKind::Documents,
         };
         Ok(Self {
             kind,
@@ -61,6 +63,7 @@ impl Merge {
             sets: BTreeSet::new(),
             texts: BTreeSet::new(),
             logs: Vec::new(),
+            documents: BTreeMap::new(),
             warnings: BTreeSet::new(),
             infos: BTreeSet::new(),
         })
@@ -95,7 +98,9 @@ impl Merge {
                     }
                 }
                 (Piece::Labels(all), ResultKind::Series) => sets.extend(all.iter().map(label)),
-                (Piece::Texts(all), ResultKind::Texts | ResultKind::String) => texts.extend(all),
+                (Piece::Texts(all), ResultKind::Texts | ResultKind::String | ResultKind::Documents) => {
+                    texts.extend(all)
+                }
                 (Piece::Logs(all), ResultKind::Logs) => {
                     logs.extend(all.into_iter().map(|part| StreamPart { labels: label(&part.labels), ..part }));
                 }
@@ -110,7 +115,10 @@ impl Merge {
         let count = series.len() + sets.len() + texts.len() + records;
         self.series.insert(node.clone(), series);
         self.sets.extend(sets);
-        self.texts.extend(texts);
+        match self.kind {
+            ResultKind::Documents => drop(self.documents.insert(node.clone(), texts)),
+            _ => self.texts.extend(texts),
+        }
         self.logs.extend(logs);
         keep(&mut self.warnings, &done.warnings);
         keep(&mut self.infos, &done.infos);
@@ -121,6 +129,12 @@ impl Merge {
     #[must_use]
     pub fn into_parts(self) -> (Vec<Series>, BTreeSet<Labels>, Vec<StreamPart>) {
         (self.series.into_values().flatten().collect(), self.sets, self.logs)
+    }
+
+    /// JSON objects by node, in the order in which each node named them.
+    #[must_use]
+    pub fn into_documents(self) -> BTreeMap<NodeId, Vec<String>> {
+        self.documents
     }
 
     /// The answer, as Prometheus writes it, at most `limit` items of it. `warnings` are the caller's, and `nodes` says
@@ -142,8 +156,8 @@ impl Merge {
             ResultKind::String => (write::string(now, self.texts.first().map_or("", String::as_str)), false),
             ResultKind::Scalar | ResultKind::Vector | ResultKind::Matrix => write::series_list(&all, !is_matrix, limit),
             ResultKind::Series => write::items(self.sets.iter().map(write::labels), self.sets.len(), limit),
-            // Asked for through Loki's API alone, which writes them itself.
-            ResultKind::Logs => ("[]".to_owned(), false),
+            // Asked for through APIs that write them themselves.
+            ResultKind::Logs | ResultKind::Documents => ("[]".to_owned(), false),
             ResultKind::Texts => write::items(self.texts.iter().map(|text| write::text(text)), self.texts.len(), limit),
         };
         let mut told: Vec<&str> = warnings.iter().chain(&self.warnings).map(String::as_str).collect();

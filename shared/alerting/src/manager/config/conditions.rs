@@ -3,11 +3,11 @@
 use crate::manager::inhibit::{InhibitRule, SourceRule};
 use crate::manager::matcher::{self, Matcher, Op};
 use crate::notify::Checks;
-use crate::notify::config::Node;
 use serde_json::Value;
+use skerry_yaml::values::Mapping;
 
 /// The conditions at the keys `{prefix}match`, `{prefix}match_re` and `{prefix}matchers`, sorted.
-pub(super) fn matchers(node: &mut Node<'_>, prefix: &str, checks: &mut Checks<'_>) -> Vec<Matcher> {
+pub(super) fn matchers(node: &mut Mapping<'_>, prefix: &str, checks: &mut Checks<'_>) -> Vec<Matcher> {
     let mut found = Vec::new();
     for (key, op) in [("match", Op::Equal), ("match_re", Op::Regex)] {
         let key = format!("{prefix}{key}");
@@ -33,7 +33,7 @@ pub(super) fn matchers(node: &mut Node<'_>, prefix: &str, checks: &mut Checks<'_
 }
 
 /// A list of texts, each with any number of matchers.
-pub(super) fn listed(node: &mut Node<'_>, key: &str, checks: &mut Checks<'_>) -> Vec<Matcher> {
+pub(super) fn listed(node: &mut Mapping<'_>, key: &str, checks: &mut Checks<'_>) -> Vec<Matcher> {
     let mut found = Vec::new();
     for (at, value) in node.items(key, checks) {
         match value.as_str() {
@@ -56,7 +56,7 @@ fn take(matcher: Result<Matcher, String>, at: &str, found: &mut Vec<Matcher>, ch
 
 /// One of `inhibit_rules`.
 pub(super) fn inhibit_rule(value: &Value, key: &str, checks: &mut Checks<'_>) -> InhibitRule {
-    let mut node = Node::new(Some(value), key, checks);
+    let mut node = Mapping::new(Some(value), key, checks);
     let name = node.text("name", checks).unwrap_or_default();
     let source = matchers(&mut node, "source_", checks);
     let target = matchers(&mut node, "target_", checks);
@@ -69,7 +69,7 @@ pub(super) fn inhibit_rule(value: &Value, key: &str, checks: &mut Checks<'_>) ->
     }
     let mut sources: Vec<SourceRule> = Vec::new();
     for (at, (key, value)) in listed.into_iter().enumerate() {
-        let mut node = Node::new(Some(value), &key, checks);
+        let mut node = Mapping::new(Some(value), &key, checks);
         let matchers = self::listed(&mut node, "matchers", checks);
         if matchers.is_empty() {
             checks.fault(&key, format!("source {at}: matchers must not be empty"));
@@ -88,7 +88,7 @@ pub(super) fn inhibit_rule(value: &Value, key: &str, checks: &mut Checks<'_>) ->
 }
 
 /// The label names at `equal`.
-fn names(node: &mut Node<'_>, what: &str, checks: &mut Checks<'_>) -> Vec<Box<str>> {
+fn names(node: &mut Mapping<'_>, what: &str, checks: &mut Checks<'_>) -> Vec<Box<str>> {
     let mut names = Vec::new();
     for (at, name) in node.words("equal", checks).into_iter().enumerate() {
         if matcher::is_name(&name) {

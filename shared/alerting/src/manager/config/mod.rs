@@ -8,15 +8,14 @@
 mod conditions;
 mod original;
 mod routes;
-pub(super) mod tree;
 
 use super::inhibit::InhibitRule;
 use super::interval::{ReadZone, TimeInterval};
 use super::route::{Route, Routes};
-use crate::notify::config::Node;
 use crate::notify::{Checks, Globals};
 use serde_json::Value;
 use skerry_model::{Labels, UnixMillis};
+use skerry_yaml::values::Mapping;
 use skerry_yaml::{Fault, Faults};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -49,7 +48,7 @@ impl Config {
     /// Everything that is wrong, each with its line.
     pub fn parse(file: &str, text: &str, zones: ReadZone<'_>) -> Result<Self, Faults> {
         let failed = |faults: Vec<Fault>| Faults { file: file.to_owned(), faults };
-        let document = tree::read(text).map_err(|fault| failed(vec![fault]))?;
+        let document = skerry_yaml::values::read(text).map_err(|fault| failed(vec![fault]))?;
         let mut checks = Checks::new(&document.places);
         let config = Self::read(&document.value, zones, &mut checks);
         match (config, checks.into_faults()) {
@@ -60,7 +59,7 @@ impl Config {
     }
 
     fn read(value: &Value, zones: ReadZone<'_>, checks: &mut Checks<'_>) -> Option<Self> {
-        let mut node = Node::new(Some(value), "", checks);
+        let mut node = Mapping::new(Some(value), "", checks);
         let globals = Globals::read(node.take("global"), checks);
         let templates = node.words("templates", checks);
         let mut receivers = Vec::new();
@@ -198,7 +197,7 @@ fn named_intervals(
     checks: &mut Checks<'_>,
 ) {
     let kind = if list == "mute_time_intervals" { "mute time interval" } else { "time interval" };
-    let mut node = Node::new(Some(value), key, checks);
+    let mut node = Mapping::new(Some(value), key, checks);
     let name = node.text("name", checks).unwrap_or_default();
     if name.is_empty() {
         checks.fault(key, format!("missing name in {kind}"));

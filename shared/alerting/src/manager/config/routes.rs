@@ -4,8 +4,8 @@ use super::conditions;
 use crate::manager::matcher;
 use crate::manager::route::{GROUP_INTERVAL, GROUP_WAIT, GroupBy, REPEAT_INTERVAL, Route, Routes};
 use crate::notify::Checks;
-use crate::notify::config::Node;
 use serde_json::Value;
+use skerry_yaml::values::Mapping;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -69,7 +69,7 @@ fn read_below(
     routes: &mut Vec<Route>,
     checks: &mut Checks<'_>,
 ) {
-    let mut node = Node::new(Some(value), key, checks);
+    let mut node = Mapping::new(Some(value), key, checks);
     let route = read_one(&mut node, place, above, names, checks);
     let children = node.items("routes", checks);
     node.finish(checks);
@@ -90,7 +90,7 @@ fn read_below(
 }
 
 fn read_one(
-    node: &mut Node<'_>,
+    node: &mut Mapping<'_>,
     place: Option<usize>,
     above: &Route,
     names: &Names<'_>,
@@ -148,7 +148,7 @@ fn read_one(
 }
 
 /// `group_by`; what is left out is inherited, also by an empty list.
-fn group_by(node: &mut Node<'_>, above: &GroupBy, checks: &mut Checks<'_>) -> GroupBy {
+fn group_by(node: &mut Mapping<'_>, above: &GroupBy, checks: &mut Checks<'_>) -> GroupBy {
     let key = node.at("group_by");
     let words = node.words("group_by", checks);
     let all = words.iter().any(|word| word == "...");

@@ -145,7 +145,7 @@ fn faults_have_lines_and_upstreams_words() {
     let interval = "time_intervals:\n- {name: a, time_intervals: []}\n";
     for (text, line, problem) in [
         (String::new(), None, "no route provided in config"),
-        ("receivers:\n- name: x\n".to_owned(), None, "no routes provided"),
+        ("receivers:\n- name: x\n".to_owned(), Some(1), "no routes provided"),
         ("route:\n  group_wait: 30s\n".to_owned(), Some(1), "root route must specify a default receiver"),
         (routed("") + "- name: x\n", Some(6), "notification config name \"x\" is not unique"),
         (

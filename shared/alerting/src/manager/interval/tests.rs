@@ -2,10 +2,14 @@
 
 use super::*;
 use crate::manager::vectors;
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
+use skerry_calendar::zone;
+use skerry_model::UnixMillis;
 
 fn at(text: &str) -> UnixMillis {
     let (moment, zone) = match text.split_once(' ') {
-        Some((moment, zone)) => (moment, super::zone(zone, &vectors::zones).unwrap()),
+        Some((moment, name)) => (moment, zone(name, &vectors::zones).unwrap()),
         None => (text.trim_end_matches('Z'), TimeZone::UTC),
     };
     let moment: DateTime = moment.parse().unwrap();

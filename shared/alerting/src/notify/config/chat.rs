@@ -2,8 +2,8 @@
 
 use super::globals::Globals;
 use super::http::{Auth, HttpConfig};
-use super::tree::{Checks, Node, Secret};
 use super::{Texts, check_url};
+use skerry_yaml::values::{Checks, Mapping, Secret};
 use std::time::Duration;
 
 const SLACK_APP_URL: &str = "https://slack.com/api/chat.postMessage";
@@ -98,12 +98,12 @@ pub struct Pushover {
     pub is_monospace: bool,
 }
 
-fn missing(node: &Node<'_>, name: &str, checks: &mut Checks<'_>) {
+fn missing(node: &Mapping<'_>, name: &str, checks: &mut Checks<'_>) {
     checks.fault(node.key(), format!("{name} is missing"));
 }
 
 /// A secret that is an address.
-fn url(node: &mut Node<'_>, name: &str, checks: &mut Checks<'_>) -> Option<Secret> {
+fn url(node: &mut Mapping<'_>, name: &str, checks: &mut Checks<'_>) -> Option<Secret> {
     let url = node.secret(name, checks);
     if let Some(Secret::Text(text)) = &url {
         check_url(text, &node.at(name), checks);
@@ -112,7 +112,7 @@ fn url(node: &mut Node<'_>, name: &str, checks: &mut Checks<'_>) -> Option<Secre
 }
 
 pub(super) fn slack(
-    node: &mut Node<'_>,
+    node: &mut Mapping<'_>,
     globals: &Globals,
     http: &mut HttpConfig,
     checks: &mut Checks<'_>,
@@ -159,7 +159,7 @@ pub(super) fn slack(
     );
     let mut fields = Vec::new();
     for (key, value) in node.items("fields", checks) {
-        let mut item = Node::new(Some(value), &key, checks);
+        let mut item = Mapping::new(Some(value), &key, checks);
         let texts = Texts::read(&mut item, &[("title", ""), ("value", "")], checks);
         if texts.of("title").is_empty() || texts.of("value").is_empty() {
             checks.fault(&key, "title and value are expected");
@@ -168,7 +168,7 @@ pub(super) fn slack(
         item.finish(checks);
     }
     let actions = node.items("actions", checks).into_iter().map(|(key, value)| {
-        let mut item = Node::new(Some(value), &key, checks);
+        let mut item = Mapping::new(Some(value), &key, checks);
         let keys = ["type", "text", "url", "style", "name", "value"].map(|key| (key, ""));
         let texts = Texts::read(&mut item, &keys, checks);
         if texts.of("type").is_empty() || texts.of("text").is_empty() {
@@ -200,7 +200,7 @@ pub(super) fn slack(
     Some(Slack { url, head, texts, short_fields, link_names, mrkdwn_in, fields, actions })
 }
 
-pub(super) fn telegram(node: &mut Node<'_>, globals: &Globals, checks: &mut Checks<'_>) -> Option<Telegram> {
+pub(super) fn telegram(node: &mut Mapping<'_>, globals: &Globals, checks: &mut Checks<'_>) -> Option<Telegram> {
     let api_url = node.text("api_url", checks).or_else(|| globals.telegram_api_url.clone());
     let api_url = api_url.unwrap_or_else(|| TELEGRAM_URL.to_owned());
     check_url(&api_url, &node.at("api_url"), checks);
@@ -226,7 +226,7 @@ pub(super) fn telegram(node: &mut Node<'_>, globals: &Globals, checks: &mut Chec
     Some(Telegram { api_url, token, chat, thread, message, is_silent, parse_mode })
 }
 
-pub(super) fn pushover(node: &mut Node<'_>, checks: &mut Checks<'_>) -> Option<Pushover> {
+pub(super) fn pushover(node: &mut Mapping<'_>, checks: &mut Checks<'_>) -> Option<Pushover> {
     let (user, token) = (node.secret("user_key", checks), node.secret("token", checks));
     let texts = Texts::read(
         node,
@@ -256,7 +256,7 @@ pub(super) fn pushover(node: &mut Node<'_>, checks: &mut Checks<'_>) -> Option<P
     Some(Pushover { user, token, texts, retry, expire, ttl, is_html, is_monospace })
 }
 
-fn chat(node: &mut Node<'_>, name: &str, keys: &[(&'static str, &str)], checks: &mut Checks<'_>) -> Option<Chat> {
+fn chat(node: &mut Mapping<'_>, name: &str, keys: &[(&'static str, &str)], checks: &mut Checks<'_>) -> Option<Chat> {
     let url = url(node, name, checks);
     let texts = Texts::read(node, keys, checks);
     if url.is_none() {
@@ -265,7 +265,7 @@ fn chat(node: &mut Node<'_>, name: &str, keys: &[(&'static str, &str)], checks: 
     Some(Chat { url: url?, texts })
 }
 
-pub(super) fn discord(node: &mut Node<'_>, checks: &mut Checks<'_>) -> Option<Chat> {
+pub(super) fn discord(node: &mut Mapping<'_>, checks: &mut Checks<'_>) -> Option<Chat> {
     let keys = [
         ("title", r#"{{ template "discord.default.title" . }}"#),
         ("message", r#"{{ template "discord.default.message" . }}"#),
@@ -276,7 +276,7 @@ pub(super) fn discord(node: &mut Node<'_>, checks: &mut Checks<'_>) -> Option<Ch
     chat(node, "webhook_url", &keys, checks)
 }
 
-pub(super) fn msteams(node: &mut Node<'_>, checks: &mut Checks<'_>) -> Option<Chat> {
+pub(super) fn msteams(node: &mut Mapping<'_>, checks: &mut Checks<'_>) -> Option<Chat> {
     let keys = [
         ("title", r#"{{ template "msteams.default.title" . }}"#),
         ("summary", r#"{{ template "msteams.default.summary" . }}"#),
@@ -285,7 +285,7 @@ pub(super) fn msteams(node: &mut Node<'_>, checks: &mut Checks<'_>) -> Option<Ch
     chat(node, "webhook_url", &keys, checks)
 }
 
-pub(super) fn msteams_v2(node: &mut Node<'_>, checks: &mut Checks<'_>) -> Option<Chat> {
+pub(super) fn msteams_v2(node: &mut Mapping<'_>, checks: &mut Checks<'_>) -> Option<Chat> {
     let keys = [
         ("title", r#"{{ template "msteamsv2.default.title" . }}"#),
         ("text", r#"{{ template "msteamsv2.default.text" . }}"#),
@@ -294,7 +294,7 @@ pub(super) fn msteams_v2(node: &mut Node<'_>, checks: &mut Checks<'_>) -> Option
 }
 
 pub(super) fn webex(
-    node: &mut Node<'_>,
+    node: &mut Mapping<'_>,
     globals: &Globals,
     http: &HttpConfig,
     checks: &mut Checks<'_>,

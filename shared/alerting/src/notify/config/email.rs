@@ -2,7 +2,7 @@
 
 use super::globals::Globals;
 use super::http::TlsConfig;
-use super::tree::{Checks, Node, Secret};
+use skerry_yaml::values::{Checks, Mapping, Secret};
 use std::sync::Arc;
 
 /// The port that speaks TLS from the first byte.
@@ -61,7 +61,7 @@ pub struct SmtpAuth {
     pub identity: String,
 }
 
-pub(super) fn read(node: &mut Node<'_>, globals: &Globals, checks: &mut Checks<'_>) -> Option<Email> {
+pub(super) fn read(node: &mut Mapping<'_>, globals: &Globals, checks: &mut Checks<'_>) -> Option<Email> {
     let smtp = &globals.smtp;
     let to = node.text("to", checks).unwrap_or_default();
     let from = node.text("from", checks).or_else(|| smtp.from.clone()).unwrap_or_default();

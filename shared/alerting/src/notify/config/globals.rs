@@ -1,8 +1,8 @@
 //! `global:`: what receivers that do not say it themselves have.
 
 use super::http::{HttpConfig, TlsConfig};
-use super::tree::{Checks, Node, Secret};
 use serde_json::Value;
+use skerry_yaml::values::{Checks, Mapping, Secret};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -45,7 +45,7 @@ impl Globals {
     /// Reads `global:`; nothing at all is Alertmanager's defaults.
     #[must_use]
     pub fn read(value: Option<&Value>, checks: &mut Checks<'_>) -> Self {
-        let mut node = Node::new(value, "global", checks);
+        let mut node = Mapping::new(value, "global", checks);
         let http = match node.take("http_config") {
             Some(http) => HttpConfig::read(http, "global.http_config", checks),
             None => HttpConfig::default(),

@@ -1,7 +1,7 @@
 //! `http_config`: how requests prove who sends them, and TLS.
 
-use super::tree::{Checks, Node, Secret};
 use serde_json::Value;
+use skerry_yaml::values::{Checks, Mapping, Secret};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -96,7 +96,7 @@ impl std::fmt::Debug for TlsConfig {
 impl HttpConfig {
     /// Reads the mapping at `key`.
     pub(super) fn read(value: &Value, key: &str, checks: &mut Checks<'_>) -> Self {
-        let mut node = Node::new(Some(value), key, checks);
+        let mut node = Mapping::new(Some(value), key, checks);
         let mut ways = Vec::new();
         if let Some(mut basic) = node.child("basic_auth", checks) {
             let (user, password) = (basic.secret("username", checks), basic.secret("password", checks));
@@ -140,7 +140,7 @@ impl HttpConfig {
 impl TlsConfig {
     /// Reads the mapping at `key`; nothing at all is the usual.
     pub(super) fn read(value: Option<&Value>, key: &str, checks: &mut Checks<'_>) -> Self {
-        let mut node = Node::new(value, key, checks);
+        let mut node = Mapping::new(value, key, checks);
         let mut pair = |name: &str, checks: &mut Checks<'_>| match node.secret(name, checks) {
             Some(Secret::Text(pem)) => (Some(pem), None),
             Some(Secret::File(path)) => (None, Some(path)),
@@ -184,7 +184,7 @@ impl TlsConfig {
 }
 
 /// `http_headers`: of each name its values, be they plain, secret or in files.
-fn headers(node: &mut Node<'_>, checks: &mut Checks<'_>) -> Vec<(String, Secret)> {
+fn headers(node: &mut Mapping<'_>, checks: &mut Checks<'_>) -> Vec<(String, Secret)> {
     let Some(value) = node.take("http_headers") else { return Vec::new() };
     let at = node.at("http_headers");
     let Value::Object(map) = value else {
@@ -197,7 +197,7 @@ fn headers(node: &mut Node<'_>, checks: &mut Checks<'_>) -> Vec<(String, Secret)
         if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_') {
             checks.fault(&key, "this is no name of a header");
         }
-        let mut one = Node::new(Some(value), &key, checks);
+        let mut one = Mapping::new(Some(value), &key, checks);
         let mut texts = one.words("values", checks);
         texts.extend(one.words("secrets", checks));
         let files = one.words("files", checks);

@@ -1,7 +1,7 @@
 //! Our own kinds, which reach what stands beside a node: an MQTT broker, a syslog, a program, a lamp.
 
 use super::http::TlsConfig;
-use super::tree::{Checks, Node, Secret};
+use skerry_yaml::values::{Checks, Mapping, Secret};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -135,7 +135,7 @@ fn address(text: &str, ports: &[(&'static str, u16)]) -> Option<(&'static str, S
 }
 
 /// An absolute path without `..`, so that it means what it says.
-fn path(node: &mut Node<'_>, name: &str, checks: &mut Checks<'_>) -> Option<PathBuf> {
+fn path(node: &mut Mapping<'_>, name: &str, checks: &mut Checks<'_>) -> Option<PathBuf> {
     let path = PathBuf::from(node.text(name, checks).unwrap_or_default());
     if is_plain(&path) {
         return Some(path);
@@ -148,7 +148,7 @@ fn is_plain(path: &Path) -> bool {
     path.is_absolute() && !path.components().any(|part| part == Component::ParentDir)
 }
 
-pub(super) fn mqtt(node: &mut Node<'_>, checks: &mut Checks<'_>) -> Option<Mqtt> {
+pub(super) fn mqtt(node: &mut Mapping<'_>, checks: &mut Checks<'_>) -> Option<Mqtt> {
     let broker = node.text("broker", checks).unwrap_or_default();
     let ports = [("tcp", 1883), ("mqtt", 1883), ("tls", 8883), ("ssl", 8883), ("mqtts", 8883)];
     let broker = address(&broker, &ports);
@@ -176,7 +176,7 @@ pub(super) fn mqtt(node: &mut Node<'_>, checks: &mut Checks<'_>) -> Option<Mqtt>
     Some(Mqtt { host, port, tls, topic, qos, retain, client_id, username, password, payload })
 }
 
-pub(super) fn syslog(node: &mut Node<'_>, checks: &mut Checks<'_>) -> Option<Syslog> {
+pub(super) fn syslog(node: &mut Mapping<'_>, checks: &mut Checks<'_>) -> Option<Syslog> {
     let target = node.text_or("address", "unix:///dev/log", checks);
     let tls = TlsConfig::read(node.take("tls_config"), &node.at("tls_config"), checks);
     let to = match target.strip_prefix("unix://") {
@@ -216,7 +216,7 @@ pub(super) fn syslog(node: &mut Node<'_>, checks: &mut Checks<'_>) -> Option<Sys
     Some(Syslog { to: to?, format, facility: number?, severity, tag, hostname, message })
 }
 
-pub(super) fn exec(node: &mut Node<'_>, checks: &mut Checks<'_>) -> Option<Exec> {
+pub(super) fn exec(node: &mut Mapping<'_>, checks: &mut Checks<'_>) -> Option<Exec> {
     let program = path(node, "program", checks);
     let (args, env) = (node.words("args", checks), node.texts("env", checks));
     if args.len() > ARGS_MAX || env.len() > ARGS_MAX {
@@ -235,7 +235,7 @@ pub(super) fn exec(node: &mut Node<'_>, checks: &mut Checks<'_>) -> Option<Exec>
     Some(Exec { program: program?, args, env, timeout })
 }
 
-pub(super) fn file(node: &mut Node<'_>, checks: &mut Checks<'_>) -> Option<FileWrite> {
+pub(super) fn file(node: &mut Mapping<'_>, checks: &mut Checks<'_>) -> Option<FileWrite> {
     let path = path(node, "path", checks);
     let (firing, resolved) = (node.text_or("firing", "1", checks), node.text_or("resolved", "0", checks));
     Some(FileWrite { path: path?, firing, resolved })

@@ -15,7 +15,6 @@ mod local;
 mod paging;
 #[cfg(test)]
 mod tests;
-pub(crate) mod tree;
 
 pub use chat::{Action, Chat, Field, Pushover, Slack, Telegram};
 pub use email::{Email, Security, SmtpAuth};
@@ -23,11 +22,10 @@ pub use globals::Globals;
 pub use http::{Auth, HttpConfig, TlsConfig};
 pub use local::{Exec, FileWrite, Mqtt, Syslog, SyslogFormat, SyslogTo};
 pub use paging::{OpsGenie, PagerDuty, VictorOps, Webhook};
-pub(crate) use tree::Node;
-pub use tree::{Checks, Secret};
+pub use skerry_yaml::values::{Checks, Secret};
+use skerry_yaml::values::{Mapping, items};
 
 use serde_json::Value;
-use skerry_model::Span;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -79,7 +77,7 @@ impl Receiver {
     /// Reads the mapping at `key`, such as `receivers[3]`. What has faults is left out.
     #[must_use]
     pub fn read(value: &Value, key: &str, globals: &Globals, checks: &mut Checks<'_>) -> Self {
-        let mut node = Node::new(Some(value), key, checks);
+        let mut node = Mapping::new(Some(value), key, checks);
         let name = node.text("name", checks).unwrap_or_default();
         if name.is_empty() {
             checks.fault(key, "missing name in receiver");
@@ -170,7 +168,7 @@ impl Texts {
     }
 
     /// Takes these keys, each with its default.
-    fn read(node: &mut Node<'_>, keys: &[(&'static str, &str)], checks: &mut Checks<'_>) -> Self {
+    fn read(node: &mut Mapping<'_>, keys: &[(&'static str, &str)], checks: &mut Checks<'_>) -> Self {
         let texts = keys.iter().map(|(name, default)| (*name, node.text_or(name, default, checks)));
         Self(texts.filter(|(_, text)| !text.is_empty()).collect())
     }
@@ -250,7 +248,7 @@ impl Integration {
 
 /// Reads one list of a receiver: `kind` is one of [`KINDS`], `key` where the list stands.
 fn read(kind: &str, list: &Value, key: &str, globals: &Globals, checks: &mut Checks<'_>) -> Vec<Integration> {
-    let mut entries = tree::items(list, key, checks);
+    let mut entries = items(list, key, checks);
     if entries.len() > ENTRIES_MAX {
         checks.fault(key, format!("at most {ENTRIES_MAX} entries are read"));
         entries.truncate(ENTRIES_MAX);
@@ -259,7 +257,7 @@ fn read(kind: &str, list: &Value, key: &str, globals: &Globals, checks: &mut Che
 }
 
 fn entry(kind: &str, value: &Value, key: &str, globals: &Globals, checks: &mut Checks<'_>) -> Option<Integration> {
-    let mut node = Node::new(Some(value), key, checks);
+    let mut node = Mapping::new(Some(value), key, checks);
     // Those that people read one by one say nothing of the end unless they are asked to.
     let default = !matches!(kind, "email_configs" | "slack_configs");
     let send_resolved = node.flag("send_resolved", checks).unwrap_or(default);
@@ -292,11 +290,6 @@ fn entry(kind: &str, value: &Value, key: &str, globals: &Globals, checks: &mut C
     };
     node.finish(checks);
     Some(Integration { place: key.to_owned(), send_resolved, http, timeout, settings: settings? })
-}
-
-/// A span of time as Prometheus writes them.
-pub(crate) fn span(text: &str) -> Option<Duration> {
-    text.parse::<Span>().ok().map(|span| span.0)
 }
 
 /// Checks that a text can be an address; templates are looked at when they are known.

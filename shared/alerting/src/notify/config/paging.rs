@@ -1,8 +1,8 @@
 //! Webhooks, and services that page: PagerDuty, Opsgenie, Splunk On-Call (VictorOps).
 
 use super::globals::Globals;
-use super::tree::{Checks, Node, Secret};
 use super::{Texts, check_url};
+use skerry_yaml::values::{Checks, Mapping, Secret};
 
 const PAGERDUTY_URL: &str = "https://events.pagerduty.com/v2/enqueue";
 const PAGERDUTY_V1_URL: &str = "https://events.pagerduty.com/generic/2010-04-15/create_event.json";
@@ -68,7 +68,7 @@ pub struct VictorOps {
 }
 
 /// An address from the entry, else from `global:`, else the service's own.
-fn api_url(node: &mut Node<'_>, name: &str, global: Option<&String>, own: &str, checks: &mut Checks<'_>) -> String {
+fn api_url(node: &mut Mapping<'_>, name: &str, global: Option<&String>, own: &str, checks: &mut Checks<'_>) -> String {
     let mut url = node.text(name, checks).or_else(|| global.cloned()).unwrap_or_else(|| own.to_owned());
     check_url(&url, &node.at(name), checks);
     if own.ends_with('/') && !url.ends_with('/') {
@@ -78,10 +78,10 @@ fn api_url(node: &mut Node<'_>, name: &str, global: Option<&String>, own: &str, 
 }
 
 /// The mappings of a list.
-fn list(node: &mut Node<'_>, name: &str, keys: &[(&'static str, &str)], checks: &mut Checks<'_>) -> Vec<Texts> {
+fn list(node: &mut Mapping<'_>, name: &str, keys: &[(&'static str, &str)], checks: &mut Checks<'_>) -> Vec<Texts> {
     let items = node.items(name, checks);
     let read = |(key, value): (String, _)| {
-        let mut item = Node::new(Some(value), &key, checks);
+        let mut item = Mapping::new(Some(value), &key, checks);
         let texts = Texts::read(&mut item, keys, checks);
         item.finish(checks);
         texts
@@ -90,14 +90,14 @@ fn list(node: &mut Node<'_>, name: &str, keys: &[(&'static str, &str)], checks: 
 }
 
 /// A key that the entry or `global:` has to have.
-fn needed(key: Option<Secret>, node: &Node<'_>, name: &str, checks: &mut Checks<'_>) -> Option<Secret> {
+fn needed(key: Option<Secret>, node: &Mapping<'_>, name: &str, checks: &mut Checks<'_>) -> Option<Secret> {
     if key.is_none() {
         checks.fault(node.key(), format!("{name} is missing"));
     }
     key
 }
 
-pub(super) fn webhook(node: &mut Node<'_>, checks: &mut Checks<'_>) -> Option<Webhook> {
+pub(super) fn webhook(node: &mut Mapping<'_>, checks: &mut Checks<'_>) -> Option<Webhook> {
     let url = node.secret("url", checks);
     if let Some(Secret::Text(url)) = &url {
         check_url(url, &node.at("url"), checks);
@@ -107,7 +107,7 @@ pub(super) fn webhook(node: &mut Node<'_>, checks: &mut Checks<'_>) -> Option<We
     Some(Webhook { url, alerts_max: usize::try_from(alerts_max).unwrap_or(0) })
 }
 
-pub(super) fn pagerduty(node: &mut Node<'_>, globals: &Globals, checks: &mut Checks<'_>) -> Option<PagerDuty> {
+pub(super) fn pagerduty(node: &mut Mapping<'_>, globals: &Globals, checks: &mut Checks<'_>) -> Option<PagerDuty> {
     let (service, routing) = (node.secret("service_key", checks), node.secret("routing_key", checks));
     if service.is_some() && routing.is_some() {
         checks.fault(&node.at("routing_key"), "service_key is set too: one of the two is expected");
@@ -153,7 +153,7 @@ pub(super) fn pagerduty(node: &mut Node<'_>, globals: &Globals, checks: &mut Che
     Some(PagerDuty { key, is_v1, url, texts, details, links, images })
 }
 
-pub(super) fn opsgenie(node: &mut Node<'_>, globals: &Globals, checks: &mut Checks<'_>) -> Option<OpsGenie> {
+pub(super) fn opsgenie(node: &mut Mapping<'_>, globals: &Globals, checks: &mut Checks<'_>) -> Option<OpsGenie> {
     let key = node.secret("api_key", checks).or_else(|| globals.opsgenie_api_key.clone());
     let api_url = api_url(node, "api_url", globals.opsgenie_api_url.as_ref(), OPSGENIE_URL, checks);
     let texts = Texts::read(
@@ -188,7 +188,7 @@ pub(super) fn opsgenie(node: &mut Node<'_>, globals: &Globals, checks: &mut Chec
     Some(OpsGenie { key, api_url, texts, details, responders, update_alerts })
 }
 
-pub(super) fn victorops(node: &mut Node<'_>, globals: &Globals, checks: &mut Checks<'_>) -> Option<VictorOps> {
+pub(super) fn victorops(node: &mut Mapping<'_>, globals: &Globals, checks: &mut Checks<'_>) -> Option<VictorOps> {
     let key = node.secret("api_key", checks).or_else(|| globals.victorops_api_key.clone());
     let api_url = api_url(node, "api_url", globals.victorops_api_url.as_ref(), VICTOROPS_URL, checks);
     let texts = Texts::read(
