@@ -2,6 +2,8 @@
 
 pub mod alone;
 pub mod bench;
+pub mod engine;
+pub mod kube;
 pub mod lab;
 pub mod logstore;
 pub mod peers;
@@ -9,8 +11,10 @@ pub mod promqltest;
 pub mod proxy;
 pub mod records;
 pub mod routing;
+pub mod scaled;
 pub mod sim;
 pub mod site;
+pub mod systemd;
 pub mod torture;
 pub mod vectors;
 

@@ -3,87 +3,14 @@
 
 use anyhow::{Context, ensure};
 use skerry_tests::alone::{Alone, assert_each_once};
-use skerry_tests::lab::{Binaries, Lab, Running, wait_for};
-use std::path::{Path, PathBuf};
-use std::process::Command;
-
-/// An engine with its own socket and data.
-struct Engine {
-    socket: PathBuf,
-    daemon: Option<Running>,
-}
-
-impl Engine {
-    /// `None` where one cannot be had on this machine.
-    fn start(folder: &Path) -> anyhow::Result<Option<Self>> {
-        let dockerd = ["/usr/sbin/dockerd", "/usr/bin/dockerd"].into_iter().find(|path| Path::new(path).exists());
-        let (Some(dockerd), true) = (dockerd, rustix::process::getuid().is_root()) else { return Ok(None) };
-        let socket = folder.join("docker.sock");
-        let mut command = Command::new(dockerd);
-        command.arg("--host").arg(format!("unix://{}", socket.display()));
-        command.arg("--data-root").arg(folder.join("data")).arg("--exec-root").arg(folder.join("exec"));
-        command.arg("--pidfile").arg(folder.join("pid"));
-        command.args(["--bridge=none", "--iptables=false", "--ip6tables=false", "--storage-driver=vfs"]);
-        let log = folder.join("dockerd.log");
-        let mut daemon = Running::spawn(&mut command, &log)?;
-        let engine = wait_for("the engine", || {
-            ensure!(socket.exists() && !daemon.has_ended(), "no socket yet");
-            Ok(())
-        });
-        if engine.is_err() {
-            eprintln!("dockerd did not start: {}", std::fs::read_to_string(&log).unwrap_or_default());
-            return Ok(None);
-        }
-        let engine = Self { socket, daemon: Some(daemon) };
-        wait_for("the engine to answer", || engine.docker(&["version"]).map(drop))?;
-        Ok(Some(engine))
-    }
-
-    fn docker(&self, args: &[&str]) -> anyhow::Result<String> {
-        let output = Command::new("docker")
-            .arg("--host")
-            .arg(format!("unix://{}", self.socket.display()))
-            .args(args)
-            .output()?;
-        ensure!(output.status.success(), "docker {args:?}: {}", String::from_utf8_lossy(&output.stderr));
-        Ok(String::from_utf8(output.stdout)?.trim().to_owned())
-    }
-
-    /// An image with nothing but busybox.
-    fn image(&self, folder: &Path) -> anyhow::Result<()> {
-        let root = folder.join("image/bin");
-        std::fs::create_dir_all(&root)?;
-        std::fs::copy("/bin/busybox", root.join("busybox"))
-            .context("busybox: install the Debian package busybox-static")?;
-        for applet in ["sh", "sleep", "seq", "head", "tr"] {
-            std::os::unix::fs::symlink("busybox", root.join(applet))?;
-        }
-        let tar = folder.join("image.tar");
-        let packed = Command::new("tar").arg("-C").arg(folder.join("image")).arg("-cf").arg(&tar).arg(".").status()?;
-        ensure!(packed.success(), "tar failed");
-        self.docker(&["import", &tar.display().to_string(), "lines:1"]).map(drop)
-    }
-}
-
-impl Drop for Engine {
-    fn drop(&mut self) {
-        // Asked to end, the engine ends its containerd too; killed, it would leave it behind.
-        if let Some(Err(error)) = self.daemon.take().map(Running::stop) {
-            eprintln!("{error:#}");
-        }
-    }
-}
+use skerry_tests::engine::Engine;
+use skerry_tests::lab::{Binaries, Lab, wait_for};
 
 #[test]
 fn containers_of_a_real_engine_reach_the_centre() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
-    let engine_folder = folder.path().join("docker");
-    std::fs::create_dir_all(&engine_folder)?;
-    let Some(engine) = Engine::start(&engine_folder)? else {
-        eprintln!("SKIPPED: needs root and the Debian package docker.io");
-        return Ok(());
-    };
-    engine.image(&engine_folder)?;
+    let Some(engine) = Engine::start(&folder.path().join("docker"))? else { return Ok(()) };
+    engine.image("lines:1")?;
     let script = "for n in $(seq 1 200); do echo \"from container $n\"; done; while true; do sleep 1; done";
     let run = [
         "run",
@@ -113,7 +40,7 @@ fn containers_of_a_real_engine_reach_the_centre() -> anyhow::Result<()> {
     lab.start_server()?;
     let sections = format!(
         "containers:\n  sockets: ['{}']\n  interval: 1s\ncollect:\n  interval: 1s\nstore:\n  log_interval: 1s\n",
-        engine.socket.display()
+        engine.socket().display()
     );
     let mut node = lab.agent("pi-4", &sections)?;
     lab.join(&mut node, "edge")?;
@@ -177,19 +104,14 @@ fn url_encoded(text: &str) -> String {
 #[test]
 fn lines_of_both_log_drivers_are_stored_once_through_crashes() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
-    let engine_folder = folder.path().join("docker");
-    std::fs::create_dir_all(&engine_folder)?;
-    let Some(engine) = Engine::start(&engine_folder)? else {
-        eprintln!("SKIPPED: needs root and the Debian package docker.io");
-        return Ok(());
-    };
-    engine.image(&engine_folder)?;
+    let Some(engine) = Engine::start(&folder.path().join("docker"))? else { return Ok(()) };
+    engine.image("lines:1")?;
     let forward = folder.path().join("forward");
     let mut agent = Alone::new(
         folder.path(),
         &format!(
             "containers:\n  sockets: ['{}']\n  interval: 1s\nlogs:\n  rescan: 1s\n  forward:\n    - {{name: docker, listen: 'unix://{}'}}\n",
-            engine.socket.display(),
+            engine.socket().display(),
             forward.display()
         ),
     )?;

@@ -1,5 +1,5 @@
-//! Cases of the field's own suites, which lie beside the repository: all have to pass; what belongs to scaling is left
-//! out. And the tests that our own packs of rules come with.
+//! Cases of the field's own suites, which lie beside the repository: all have to pass. And the tests that our own packs of
+//! rules come with.
 
 use skerry_tests::promqltest::Outcome;
 use skerry_tests::vectors::{files, run_file};
@@ -9,7 +9,49 @@ use std::path::Path;
 #[test]
 fn all_cases_pass() {
     let passed = all_pass("../../shared/rules-vectors");
-    assert!(passed > 190, "only {passed} cases were found");
+    assert!(passed > 300, "only {passed} cases were found");
+}
+
+/// Cases that are not beside the repository: the rest of those suites as far as they speak of what is built here, and newer
+/// ones.
+#[test]
+fn further_cases_pass() {
+    let passed = all_pass("data/vectors");
+    assert!(passed > 200, "only {passed} cases were found");
+}
+
+/// What is not understood is no success.
+#[test]
+fn what_is_not_known_fails() {
+    for (text, told) in [
+        (r#"{"cases": [{"name": "a", "whatever": 1}]}"#, "holds cases of a kind that is not known"),
+        (
+            r#"{"more": [{"a": 1}], "quantities": [{"quantity": "1", "expect": {"milli": 1000}}]}"#,
+            "holds cases of a kind that is not known",
+        ),
+        (
+            r#"{"quantities": [{"quantity": "1", "expect": {"milli": 1000, "units": 7}}]}"#,
+            "field units of what is expected",
+        ),
+        (
+            r#"{"cases": [{"readings": [], "spec": {}, "current": 1, "later": 3}]}"#,
+            "field later of the case is not known",
+        ),
+        (r#"{"source": {"repo": "a"}}"#, "none of the known kinds"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a.json");
+        std::fs::write(&file, text).unwrap();
+        let failed: Vec<String> = run_file(&file)
+            .cases
+            .into_iter()
+            .filter_map(|(_, outcome)| match outcome {
+                Outcome::Failed(reason) => Some(reason),
+                _ => None,
+            })
+            .collect();
+        assert!(failed.len() == 1 && failed[0].contains(told), "{text}: {failed:?}");
+    }
 }
 
 #[test]

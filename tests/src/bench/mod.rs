@@ -8,6 +8,7 @@ pub mod promql;
 pub mod recording;
 pub mod remote;
 pub mod rules;
+pub mod scaling;
 pub mod scrape;
 pub mod tsdb;
 

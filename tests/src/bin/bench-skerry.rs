@@ -1,7 +1,7 @@
 //! `cargo bench-skerry NAME`: measures, beside a peer in the same run, and says which limits are met.
 
 use clap::{Parser, Subcommand};
-use skerry_tests::bench::{Report, footprint, logs, promql, recording, remote, rules, scrape, tsdb};
+use skerry_tests::bench::{Report, footprint, logs, promql, recording, remote, rules, scaling, scrape, tsdb};
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -40,6 +40,8 @@ enum Name {
     Remote,
     /// Rules and notices: evaluation at node and centre, memory, time to a notice; beside Prometheus and Alertmanager.
     Rules,
+    /// Scaling: a round of 100 policies, and loads met beside the plain formula of Kubernetes's autoscaler.
+    Scaling,
     /// Reading an exposition of 1,000 lines.
     Scrape,
     /// The stores of samples at node and centre: size, flash, append, read, intake beside VictoriaMetrics.
@@ -71,6 +73,7 @@ fn main() -> ExitCode {
         Name::Promql => promql::run(if args.short { 2 } else { 24 }, &say),
         Name::Remote => remote::run(if args.short { 50 } else { 500 }, &say),
         Name::Rules => rules::run(if args.short { rules::Extent::short() } else { rules::Extent::full() }, &say),
+        Name::Scaling => scaling::run(args.short, &say),
         Name::Scrape => scrape::run(Duration::from_secs(if args.short { 1 } else { 5 }), &say),
         Name::Tsdb => tsdb::run(if args.short { 2 } else { 24 }, &say),
         Name::Record { url, minutes } => {

@@ -1,7 +1,6 @@
 //! JSON files: cases in lists, told apart by their fields.
 
-use super::{Report, alertmanager, template};
-use crate::promqltest::Outcome;
+use super::{Report, alertmanager, hpa, policy, template, vpa};
 use serde_json::Value;
 use std::path::Path;
 
@@ -30,28 +29,37 @@ pub(super) fn run(path: &Path, text: &str, report: &mut Report) {
     };
     let before = report.cases.len();
     // A list of cases without anything around it counts too.
-    if document.is_array() {
+    if document.is_array()
+        && !policy::run("cases", &document, report)
+        && !hpa::run(&Value::Null, "cases", &document, report)
+    {
         list(path, "cases", &document, report);
     }
     for (key, value) in document.as_object().into_iter().flatten() {
+        let judged = report.cases.len();
         if key == "mutes" {
             alertmanager::mutes(value, report);
-        } else {
+        } else if !vpa::run(key, value, report)
+            && !policy::run(key, value, report)
+            && !hpa::run(&document, key, value, report)
+        {
             list(path, key, value, report);
+        }
+        // Cases that nobody judges must not look as if they had passed.
+        if report.cases.len() == judged && holds_cases(value) {
+            report.add(key, Err("holds cases of a kind that is not known".into()));
         }
     }
     if report.cases.len() > before {
         return;
     }
-    match is_of_scaling(path, &document) {
-        true => {
-            let count = document.as_object().map_or(1, |fields| fields.values().map(cases_within).sum::<usize>());
-            for n in 0..count.max(1) {
-                report.cases.push((format!("case {n}"), Outcome::Skipped("belongs to scaling".into())));
-            }
-        }
-        false => report.add("file", Err("none of the known kinds of cases".into())),
-    }
+    report.add("file", Err("none of the known kinds of cases".into()));
+}
+
+/// Whether a value is a list of cases, or has one.
+fn holds_cases(value: &Value) -> bool {
+    let list = value.get("cases").unwrap_or(value).as_array();
+    list.is_some_and(|list| list.iter().any(Value::is_object))
 }
 
 /// The judge of a list of cases: by its key and its first case's fields, else by those fields alone.
@@ -73,15 +81,15 @@ fn list(path: &Path, key: &str, value: &Value, report: &mut Report) {
     }
 }
 
-/// HPA's and VPA's cases.
-fn is_of_scaling(path: &Path, document: &Value) -> bool {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let source = document["source"]["repo"].as_str().unwrap_or_default();
-    name.starts_with("hpa_") || name.starts_with("vpa_") || source.starts_with("kubernetes/")
-}
+/// Fields that only tell people of a case.
+const NOTES: [&str; 9] =
+    ["name", "note", "comment", "derived", "description", "source", "why", "upstream", "skipped_upstream"];
 
-fn cases_within(value: &Value) -> usize {
-    value.as_array().map_or(0, Vec::len)
+/// That an object has no fields beside these and notes. What a runner passes over it has not checked.
+pub(super) fn only(what: &str, object: &Value, fields: &[&str]) -> Result<(), String> {
+    let is_known = |field: &str| fields.contains(&field) || NOTES.contains(&field);
+    let unknown = object.as_object().into_iter().flatten().find(|(field, _)| !is_known(field));
+    unknown.map_or(Ok(()), |(field, _)| Err(format!("field {field} of {what} is not known")))
 }
 
 /// A field that is a text.

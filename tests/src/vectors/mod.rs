@@ -1,4 +1,4 @@
-//! Runs cases of the field's own suites against Skerry's rules, routing and templates.
+//! Runs cases of the field's own suites against Skerry's rules, routing, templates and scaling.
 //!
 //! A file's kind is told by what stands in it, not by its name:
 //!
@@ -7,14 +7,21 @@
 //! | rule file | a key `groups` | whether it is taken |
 //! | promtool test | a key `tests` | whether its tests pass |
 //! | Alertmanager config | a key `route` or `receivers` | whether it is taken |
-//! | JSON | fields of its cases | each case |
+//! | JSON | fields of its cases | each case; cases and fields that are not known fail |
 //!
 //! YAML files say nothing of their own verdict: one whose name says `bad`, `invalid` or `failing` has to be refused or to
 //! fail, any other to be taken and to pass. The few that mean something else stand in a table of [`yaml`].
 
 mod alertmanager;
+mod hpa;
 mod json;
+mod oom;
+mod pods;
+mod policy;
+mod rates;
+mod rounds;
 mod template;
+mod vpa;
 mod yaml;
 
 use crate::promqltest::Outcome;
