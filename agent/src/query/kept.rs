@@ -6,9 +6,8 @@ use skerry_model::{Labels, MetricMeta, Sample, TimeRange, UnixMillis};
 use skerry_promapi::{Catalog, RuleGroup, Runtime, Targets};
 use skerry_promql::{Matcher, Selected, Source, SourceError, TooMuch};
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
 
 /// What is told of the config that runs.
 #[derive(Debug)]
@@ -46,15 +45,18 @@ impl Source for Kept {
     ) -> Result<Vec<Selected>, SourceError> {
         let samples_max = usize::try_from(samples_max).unwrap_or(usize::MAX);
         let query = SeriesQuery { matchers: matchers.to_vec(), range: TimeRange { from, to }, samples_max };
-        let found = self.runtime.block_on(self.store.read_series(query)).map_err(failed)?;
+        let found = self.store.series_on_thread(query).map_err(failed)?;
         Ok(found.into_iter().map(|(labels, samples)| Selected { labels, samples: in_order(samples) }).collect())
     }
 }
 
-/// What rules are answered from where memory does not reach.
+/// What rules and policies are answered from where memory does not reach, one at a time.
+///
+/// Not in turn with the queries: who evaluates rules holds them meanwhile, and a query that holds the turn may ask for
+/// those rules. Each would wait for the other for ever, and the evaluation, the alerts and the API with them.
 pub struct Behind {
     pub(super) kept: Kept,
-    pub(super) turn: Arc<Semaphore>,
+    pub(super) turn: Arc<Mutex<()>>,
 }
 
 impl Source for Behind {
@@ -65,8 +67,8 @@ impl Source for Behind {
         to: UnixMillis,
         samples_max: u64,
     ) -> Result<Vec<Selected>, SourceError> {
-        // Never closed while anybody holds it.
-        let _turn = self.kept.runtime.block_on(self.turn.acquire());
+        // A panic while another read changed nothing here.
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         self.kept.select(matchers, from, to, samples_max)
     }
 }
@@ -79,7 +81,7 @@ impl Catalog for Kept {
         _: UnixMillis,
         series_max: usize,
     ) -> Result<Vec<Labels>, SourceError> {
-        let found = self.runtime.block_on(self.store.label_sets(matchers.to_vec())).map_err(failed)?;
+        let found = self.store.label_sets_on_thread(matchers).map_err(failed)?;
         if found.len() > series_max {
             let text = format!("more than {series_max} series; ask for fewer");
             return Err(SourceError(Box::new(TooMuch(text))));

@@ -1,12 +1,15 @@
 //! Questions about what this node keeps: from the local HTTP, and from the centre over the link.
 //!
-//! [`Queries`] evaluates one at a time, whoever asks: the node's memory is for its work, and a second asker waits.
+//! [`Queries`] evaluates one at a time, whoever asks: the node's memory is for its work, and a second asker waits. Rules
+//! and policies read through [`Behind`], one at a time too.
 //! [`AskTask`] takes the centre's questions, in the order that [`asks`] decides, and answers in small parts.
 //!
 //! Invariants:
 //! - A question changes nothing, on the disk or elsewhere.
 //! - A query touches at most 250,000 values, and a result that goes to the centre has at most 4 MiB. One over logs ends
 //!   after 30 s, or when whoever asked has gone.
+//! - Nobody who has a turn waits for one whose turn comes after it: that of the queries comes first, then the rules, then
+//!   that of [`Behind`], and the store's thread last. Only threads that may block wait for the last two.
 //! - A question of the centre that has expired, or was taken back, is not evaluated; a flood of them is refused.
 
 mod asks;
@@ -26,8 +29,8 @@ use skerry_promql::Limits;
 use skerry_wire::{ASKS_LOGS_VERSION, Question, ScalingAsk};
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
@@ -56,14 +59,17 @@ pub struct Queries {
     store: Store,
     vitals: Vitals,
     about: Arc<About>,
+    /// Of queries.
     turn: Arc<Semaphore>,
+    /// Of what stands behind the memory of rules and policies.
+    behind: Arc<Mutex<()>>,
 }
 
 impl Queries {
     /// Over what `store` keeps.
     #[must_use]
     pub fn new(store: Store, vitals: Vitals, about: About) -> Self {
-        Self { store, vitals, about: Arc::new(about), turn: Arc::new(Semaphore::new(1)) }
+        Self { store, vitals, about: Arc::new(about), turn: Arc::new(Semaphore::new(1)), behind: Arc::default() }
     }
 
     /// The time.
@@ -97,11 +103,11 @@ impl Queries {
         })
     }
 
-    /// What the node keeps, for rules: each of its answers takes its turn with the queries. Its calls block, on a thread
-    /// that may; it is to be made within the runtime.
+    /// What the node keeps, for rules and policies, with a turn of their own. Its calls block, on a thread that may; it is
+    /// to be made within the runtime.
     #[must_use]
     pub fn behind(&self) -> Behind {
-        Behind { kept: self.kept(), turn: self.turn.clone() }
+        Behind { kept: self.kept(), turn: self.behind.clone() }
     }
 
     fn kept(&self) -> Kept {
@@ -132,3 +138,6 @@ impl Queries {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

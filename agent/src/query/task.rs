@@ -125,16 +125,10 @@ fn message(id: u64, part: AnswerPart) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::board::Board;
-
-    use crate::logs::LogStats;
-    use crate::query::About;
-    use crate::store::{self, Pace};
-    use crate::vitals::Vitals;
-    use skerry_model::{Labels, LabelsBuilder, Scrape, UnixMillis};
+    use crate::query::tests::node;
+    use skerry_model::Labels;
     use skerry_promapi::Refusal;
     use skerry_wire::{Done, MESSAGE_BYTES_MAX, Piece, QueryAsk, ResultKind, ScalingAsk};
-    use tokio::sync::watch;
 
     struct Rig {
         asks: mpsc::Sender<Ask>,
@@ -145,45 +139,10 @@ mod tests {
     }
 
     impl Rig {
-        /// A node with `series` series, one sample each, now.
+        /// Of a node as [`node`] makes it.
         async fn start(is_on: bool, series: usize) -> Self {
-            let folder = tempfile::tempdir().unwrap();
-            let clock = Clock::system();
-            let path = folder.path().join("agent.db");
-            let opened = store::open(&path, store::Config::default(), clock.clone(), || 1).unwrap();
-            let value = |n: usize| {
-                let labels = LabelsBuilder::metric("m").label("n", n.to_string()).build();
-                (labels, n as f64)
-            };
-            let scrape = Scrape { at: clock.wall(), values: (0..series).map(value).collect() };
-            opened.store.append_scrape(scrape, Pace::Round).await.unwrap();
-            let stats = Arc::new(AskStats::default());
-            let vitals = Vitals {
-                node: "pi-4".parse().unwrap(),
-                fleet: None,
-                started: clock.mono(),
-                clock: clock.clone(),
-                board: Board::default(),
-                latest: watch::channel(Arc::default()).1,
-                store: opened.store.stats(),
-                kept: None,
-                logs: Arc::new(LogStats::default()),
-                inputs: Arc::default(),
-                probes: Arc::default(),
-                push: Arc::default(),
-                rules: crate::rules::Rules::default(),
-                rule_stats: Arc::default(),
-                memory: Arc::default(),
-                alert_stats: Arc::default(),
-                scaling: crate::scale::Scaling::default(),
-                workloads: crate::workloads::Workloads::new().0,
-                recommender: crate::recommend::Recommender::default(),
-                targets: crate::scrape::State::default(),
-                sync: Arc::default(),
-                asks: stats.clone(),
-            };
-            let about = About { config: String::new(), retention: String::new(), started: UnixMillis(0) };
-            let queries = Queries::new(opened.store, vitals, about);
+            let (queries, folder) = node(series).await;
+            let (stats, clock) = (queries.vitals.asks.clone(), Clock::system());
             let (asks, receiver) = mpsc::channel(32);
             let (sender, answers) = mpsc::channel(4);
             let scales: Scales = Arc::new(|ask| Box::pin(async move { stand_in(ask) }));

@@ -35,11 +35,11 @@ impl Rules {
         self.lock().as_ref().and_then(Engine::next)
     }
 
-    pub(super) fn due(&self, now: Now) -> Vec<Turn> {
+    pub(crate) fn due(&self, now: Now) -> Vec<Turn> {
         self.lock().as_mut().map(|engine| engine.due(now)).unwrap_or_default()
     }
 
-    pub(super) fn evaluate(&self, turn: Turn, source: &dyn Source, now: Now) -> Round {
+    pub(crate) fn evaluate(&self, turn: Turn, source: &dyn Source, now: Now) -> Round {
         self.lock().as_mut().map(|engine| engine.evaluate(turn, source, now)).unwrap_or_default()
     }
 

@@ -175,6 +175,13 @@ impl Store {
         answer.await.map_err(|_| Closed)
     }
 
+    /// As [`Self::ask`], on a thread that may block.
+    fn ask_on_thread<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, Closed> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.blocking_send(command(reply)).map_err(|_| Closed)?;
+        answer.blocking_recv().map_err(|_| Closed)
+    }
+
     pub(super) fn with_kept(self, kept: Kept) -> Self {
         Self { kept: Some(Arc::new(kept)), ..self }
     }
@@ -364,20 +371,25 @@ impl Store {
     /// # Errors
     /// [`ReadError`].
     pub async fn read_series(&self, query: SeriesQuery) -> Result<Vec<(Labels, Vec<Sample>)>, ReadError> {
-        let Some(kept) = self.kept() else { return self.read_own_series(query).await };
-        let mut all: BTreeMap<Labels, Vec<Sample>> =
-            kept.store.read_own_series(query.clone()).await?.into_iter().collect();
-        for (labels, samples) in self.read_own_series(query).await? {
+        let store = self.clone();
+        blocking(move || store.series_on_thread(query)).await
+    }
+
+    /// As [`Self::read_series`], on a thread that may block, which is not to wait for another thread of its pool: were all
+    /// of them such threads, none would ever go on.
+    pub(crate) fn series_on_thread(&self, query: SeriesQuery) -> Result<Vec<(Labels, Vec<Sample>)>, ReadError> {
+        let Some(kept) = self.kept() else { return self.own_series(&query) };
+        let mut all: BTreeMap<Labels, Vec<Sample>> = kept.store.own_series(&query)?.into_iter().collect();
+        for (labels, samples) in self.own_series(&query)? {
             all.entry(labels).or_default().extend(samples);
         }
         Ok(all.into_iter().collect())
     }
 
-    async fn read_own_series(&self, query: SeriesQuery) -> Result<Vec<(Labels, Vec<Sample>)>, ReadError> {
+    fn own_series(&self, query: &SeriesQuery) -> Result<Vec<(Labels, Vec<Sample>)>, ReadError> {
         let asked = query.clone();
-        let snapshot = self.ask(|reply| Command::Series(asked, reply)).await.map_err(|Closed| ReadError::Closed)?;
-        let path = self.path.clone();
-        blocking(move || read::series(&path, snapshot, &query)).await
+        let snapshot = self.ask_on_thread(|reply| Command::Series(asked, reply)).map_err(|Closed| ReadError::Closed)?;
+        read::series(&self.path, snapshot, query)
     }
 
     /// Label sets of the series known here that meet `matchers`, in any order.
@@ -385,18 +397,23 @@ impl Store {
     /// # Errors
     /// [`ReadError`].
     pub async fn label_sets(&self, matchers: Vec<Matcher>) -> Result<Vec<Labels>, ReadError> {
-        let Some(kept) = self.kept() else { return self.own_label_sets(matchers).await };
-        let mut all: BTreeSet<Labels> = kept.store.own_label_sets(matchers.clone()).await?.into_iter().collect();
-        all.extend(self.own_label_sets(matchers).await?);
+        let store = self.clone();
+        blocking(move || store.label_sets_on_thread(&matchers)).await
+    }
+
+    /// As [`Self::label_sets`], on a thread that may block.
+    pub(crate) fn label_sets_on_thread(&self, matchers: &[Matcher]) -> Result<Vec<Labels>, ReadError> {
+        let Some(kept) = self.kept() else { return self.own_label_sets(matchers) };
+        let mut all: BTreeSet<Labels> = kept.store.own_label_sets(matchers)?.into_iter().collect();
+        all.extend(self.own_label_sets(matchers)?);
         Ok(all.into_iter().collect())
     }
 
-    async fn own_label_sets(&self, matchers: Vec<Matcher>) -> Result<Vec<Labels>, ReadError> {
+    fn own_label_sets(&self, matchers: &[Matcher]) -> Result<Vec<Labels>, ReadError> {
         let nothing = TimeRange { from: UnixMillis(i64::MAX), to: UnixMillis(i64::MIN) };
         let asked = SeriesQuery { matchers: Vec::new(), range: nothing, samples_max: 0 };
-        let snapshot = self.ask(|reply| Command::Series(asked, reply)).await.map_err(|Closed| ReadError::Closed)?;
-        let path = self.path.clone();
-        blocking(move || read::label_sets(&path, snapshot.unsaved, &matchers)).await
+        let snapshot = self.ask_on_thread(|reply| Command::Series(asked, reply)).map_err(|Closed| ReadError::Closed)?;
+        read::label_sets(&self.path, snapshot.unsaved, matchers)
     }
 
     /// The logs kept here, for queries.
