@@ -1,7 +1,8 @@
 //! An agent that belongs to no fleet, and what is in its database afterwards.
 
-use crate::lab::{Binaries, Running, free_port, wait_for};
+use crate::lab::{Binaries, Running, free_port, value_of, wait_for, wait_rise};
 use crate::records;
+use crate::web::web;
 use anyhow::{Context, ensure};
 use skerry_model::{LogRecord, LossEntry};
 use std::path::{Path, PathBuf};
@@ -102,9 +103,16 @@ impl Alone {
     /// # Errors
     /// If it does not answer, or has no such series.
     pub fn metric(&self, series: &str) -> anyhow::Result<f64> {
-        let text = ureq::get(format!("http://127.0.0.1:{}/metrics", self.http)).call()?.body_mut().read_to_string()?;
-        let line = text.lines().find_map(|line| line.strip_prefix(series)).with_context(|| series.to_owned())?;
-        Ok(line.trim().parse()?)
+        let text = web().get(format!("http://127.0.0.1:{}/metrics", self.http)).call()?.body_mut().read_to_string()?;
+        value_of(&text, series)
+    }
+
+    /// As [`wait_rise`], of its own metrics.
+    ///
+    /// # Errors
+    /// If it does not.
+    pub fn wait_rise(&self, series: &str, by: f64) -> anyhow::Result<()> {
+        wait_rise(series, by, || self.metric(series)).with_context(|| self.log())
     }
 
     /// Waits until an input took so many records since the agent began.

@@ -2,16 +2,17 @@
 //!
 //! Everything is done the way an administrator does it, through the CLI and the public API.
 
+use crate::web::web;
 use anyhow::{Context, bail, ensure};
 use std::fs::File;
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long a condition may take to come true before a wait gives up.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_mins(2);
 /// Pause between two looks at a condition that only other processes can change.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// How long a process may take to end in order.
@@ -81,16 +82,42 @@ pub fn free_port() -> std::io::Result<u16> {
 /// # Errors
 /// After [`PATIENCE`], naming `what` and what the condition said last.
 pub fn wait_for<T>(what: &str, mut condition: impl FnMut() -> anyhow::Result<T>) -> anyhow::Result<T> {
-    let mut waited = Duration::ZERO;
+    #[expect(clippy::disallowed_methods, reason = "other processes are waited for, and they live in real time")]
+    let begin = Instant::now();
     loop {
         match condition() {
             Ok(value) => return Ok(value),
-            Err(error) if waited >= PATIENCE => return Err(error.context(format!("gave up waiting for {what}"))),
+            Err(error) if begin.elapsed() >= PATIENCE => {
+                return Err(error.context(format!("gave up waiting for {what}")));
+            }
             Err(_) => {}
         }
         std::thread::sleep(LOOK_EVERY);
-        waited += LOOK_EVERY;
     }
+}
+
+/// The value of a series in a text of metrics, by what stands before it.
+///
+/// # Errors
+/// If it is not there.
+pub fn value_of(metrics: &str, series: &str) -> anyhow::Result<f64> {
+    let value = metrics.lines().find_map(|line| line.strip_prefix(series)).with_context(|| series.to_owned())?;
+    Ok(value.trim().parse()?)
+}
+
+/// Waits until a counter has risen by so much, over resets too; while it cannot be read it does not rise.
+///
+/// # Errors
+/// If it does not.
+pub fn wait_rise(series: &str, by: f64, read: impl Fn() -> anyhow::Result<f64>) -> anyhow::Result<()> {
+    let (mut last, mut risen) = (read().unwrap_or(0.0), 0.0);
+    wait_for(series, || {
+        let now = read()?;
+        risen += if now < last { now } else { now - last };
+        last = now;
+        ensure!(risen >= by, "it rose by {risen} of {by} to {now}");
+        Ok(())
+    })
 }
 
 /// A process that is killed when it is dropped. It has a process group of its own, so that Ctrl-C on the terminal
@@ -281,7 +308,7 @@ impl Lab {
     /// # Errors
     /// If it does not answer well.
     pub fn text(&self, path: &str) -> anyhow::Result<String> {
-        let request = ureq::get(format!("http://127.0.0.1:{}{path}", self.http));
+        let request = web().get(format!("http://127.0.0.1:{}{path}", self.http));
         let request = request.header("Authorization", format!("Bearer {}", self.api_token));
         Ok(request.call()?.body_mut().with_config().limit(256 << 20).read_to_string()?)
     }
@@ -443,7 +470,7 @@ impl Node {
     /// # Errors
     /// If it does not answer well.
     pub fn text(&self, path: &str) -> anyhow::Result<String> {
-        Ok(ureq::get(format!("http://127.0.0.1:{}{path}", self.http)).call()?.body_mut().read_to_string()?)
+        Ok(web().get(format!("http://127.0.0.1:{}{path}", self.http)).call()?.body_mut().read_to_string()?)
     }
 
     /// Its `/status`.

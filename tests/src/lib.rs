@@ -17,6 +17,7 @@ pub mod site;
 pub mod systemd;
 pub mod torture;
 pub mod vectors;
+pub mod web;
 
 /// The command line of a tool that a cargo alias starts, without a `--` that leads it: the aliases end in `--`, and
 /// `cargo demo -- --nodes 5`, as one writes it for `cargo run`, arrives with a second one.

@@ -1,6 +1,7 @@
 //! Stores of other makers, as they are installed, and a gate before them that fails when it is told to.
 
 use crate::lab::{Running, free_port, wait_for};
+use crate::web::web;
 use anyhow::{Context, ensure};
 use skerry_model::Labels;
 use std::collections::BTreeMap;
@@ -89,7 +90,7 @@ impl Peer {
     /// # Errors
     /// If it does not answer well.
     pub fn text(&self, path: &str) -> anyhow::Result<String> {
-        let mut answer = ureq::get(format!("http://127.0.0.1:{}{path}", self.port)).call()?;
+        let mut answer = web().get(format!("http://127.0.0.1:{}{path}", self.port)).call()?;
         Ok(answer.body_mut().with_config().limit(256 << 20).read_to_string()?)
     }
 
@@ -99,7 +100,7 @@ impl Peer {
     /// If it does not answer well.
     pub fn samples(&self, query: &str) -> anyhow::Result<Found> {
         let mut answer =
-            ureq::get(format!("http://127.0.0.1:{}/api/v1/query", self.port)).query("query", query).call()?;
+            web().get(format!("http://127.0.0.1:{}/api/v1/query", self.port)).query("query", query).call()?;
         matrix(&answer.body_mut().with_config().limit(256 << 20).read_to_string()?)
     }
 
@@ -110,7 +111,7 @@ impl Peer {
     pub fn exported(&self, selector: &str) -> anyhow::Result<Found> {
         self.text("/internal/force_flush")?;
         let url = format!("http://127.0.0.1:{}/api/v1/export", self.port);
-        let text = ureq::get(url).query("match[]", selector).query("reduce_mem_usage", "1").call()?;
+        let text = web().get(url).query("match[]", selector).query("reduce_mem_usage", "1").call()?;
         let text = text.into_body().with_config().limit(256 << 20).read_to_string()?;
         let mut found = Found::new();
         for line in text.lines() {
@@ -247,7 +248,8 @@ impl Gate {
 /// # Errors
 /// If there is no answer.
 pub fn post(url: &str, content_type: &str, body: &[u8], token: Option<&str>) -> anyhow::Result<(u16, String)> {
-    let mut request = ureq::post(url)
+    let mut request = web()
+        .post(url)
         .config()
         .http_status_as_error(false)
         .build()

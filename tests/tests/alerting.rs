@@ -6,6 +6,7 @@ use anyhow::{Context, ensure};
 use serde_json::{Value, json};
 use skerry_tests::alone::Alone;
 use skerry_tests::lab::wait_for;
+use skerry_tests::web::web;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::path::Path;
@@ -130,12 +131,12 @@ fn hanging() -> anyhow::Result<u16> {
 fn push(node: &Alone, temp: i64) -> anyhow::Result<()> {
     wait_for("a push", || {
         let url = format!("http://127.0.0.1:{}/metrics/job/oven", node.port());
-        Ok(ureq::put(url).send(format!("temp {temp}\n")).map(drop)?)
+        Ok(web().put(url).send(format!("temp {temp}\n")).map(drop)?)
     })
 }
 
 fn get(node: &Alone, path: &str) -> anyhow::Result<Value> {
-    let mut answer = ureq::get(format!("http://127.0.0.1:{}{path}", node.port())).call()?;
+    let mut answer = web().get(format!("http://127.0.0.1:{}{path}", node.port())).call()?;
     Ok(serde_json::from_str(&answer.body_mut().read_to_string()?)?)
 }
 

@@ -4,6 +4,7 @@
 use anyhow::{Context, ensure};
 use skerry_tests::lab::{Binaries, Lab, Node, wait_for};
 use skerry_tests::proxy::Proxy;
+use skerry_tests::web::web;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
@@ -145,7 +146,7 @@ impl Rig {
     fn wait_on_site(&self, name: &str, fires: bool) -> anyhow::Result<()> {
         wait_for("the node's own rules", || {
             let url = format!("http://127.0.0.1:{}/api/v1/alerts", self.node.http);
-            let text = ureq::get(url).call()?.body_mut().read_to_string()?;
+            let text = web().get(url).call()?.body_mut().read_to_string()?;
             let told: serde_json::Value = serde_json::from_str(&text)?;
             let alerts = told["data"]["alerts"].as_array().context("alerts")?;
             let found = alerts.iter().any(|a| a["labels"]["alertname"] == name && a["state"] == "firing");

@@ -7,6 +7,7 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, 
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use skerry_agent::probes::{Config, Probes};
 use skerry_model::UnixMillis;
+use skerry_tests::web::web;
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, UdpSocket};
@@ -336,7 +337,7 @@ fn theirs(cases: &[Case], folder: &Path) -> Option<Vec<BTreeMap<String, f64>>> {
     let mut found = Vec::new();
     for Case { name, target, .. } in cases {
         let mut answer =
-            ureq::get(format!("http://{free}/probe")).query("module", name).query("target", target).call().unwrap();
+            web().get(format!("http://{free}/probe")).query("module", name).query("target", target).call().unwrap();
         found.push(series(&answer.body_mut().read_to_string().unwrap()));
     }
     Some(found)

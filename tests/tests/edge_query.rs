@@ -4,6 +4,7 @@ use anyhow::{Context, ensure};
 use serde_json::Value;
 use skerry_tests::lab::{Binaries, Lab, Node, wait_for};
 use skerry_tests::proxy::Proxy;
+use skerry_tests::web::web;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -16,7 +17,8 @@ fn encoded(text: &str) -> String {
 
 /// The server's answer, also where it is an error.
 fn ask(lab: &Lab, path: &str) -> anyhow::Result<(u16, Value)> {
-    let request = ureq::get(format!("http://127.0.0.1:{}/api/v1{path}", lab.http))
+    let request = web()
+        .get(format!("http://127.0.0.1:{}/api/v1{path}", lab.http))
         .header("Authorization", format!("Bearer {}", lab.api_token));
     let mut answer = request.config().http_status_as_error(false).build().call()?;
     let status = answer.status().as_u16();

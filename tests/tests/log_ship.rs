@@ -5,6 +5,7 @@ use anyhow::{Context, ensure};
 use skerry_promql::Matcher;
 use skerry_tests::lab::{Binaries, Lab, Node, wait_for};
 use skerry_tests::records;
+use skerry_tests::web::web;
 use std::fs::File;
 use std::io::Write;
 
@@ -101,7 +102,7 @@ fn errors_alone_reach_the_centre_and_everything_is_on_the_node_through_kills() -
     assert_eq!(arrived(&lab, "held")?, Vec::<String>::new(), "nobody has alarmed");
     // An alarm brings the last minute, and is not over when the next kill comes.
     let push = format!("http://127.0.0.1:{}/metrics/job/test", node.http);
-    wait_for("the push", || Ok(ureq::put(&push).send("alarm 1\n").map(drop)?))?;
+    wait_for("the push", || Ok(web().put(&push).send("alarm 1\n").map(drop)?))?;
     wait_for("what was held back", || {
         let lines = arrived(&lab, "held")?.len();
         ensure!(lines > 0, "nothing of it");
@@ -110,7 +111,7 @@ fn errors_alone_reach_the_centre_and_everything_is_on_the_node_through_kills() -
     node.kill();
     node.start()?;
     // Groups are pushed again where the agent had not stored them yet.
-    wait_for("the push", || Ok(ureq::put(&push).send("alarm 1\n").map(drop)?))?;
+    wait_for("the push", || Ok(web().put(&push).send("alarm 1\n").map(drop)?))?;
     write(&node, "held", (LINES..LINES + 10).map(line))?;
     wait_for("what came after the alarm", || {
         let last = arrived(&lab, "held")?.last().cloned().unwrap_or_default();

@@ -8,6 +8,7 @@ use anyhow::{Context, ensure};
 use futures_util::StreamExt;
 use serde_json::Value;
 use skerry_tests::lab::{Binaries, Lab, Node, wait_for};
+use skerry_tests::web::web;
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
@@ -52,7 +53,8 @@ fn write(node: &Node, lines: impl IntoIterator<Item = String>) -> anyhow::Result
 
 /// The answer of the server, also where it is an error.
 fn ask(lab: &Lab, path: &str) -> anyhow::Result<(u16, String)> {
-    let request = ureq::get(format!("http://127.0.0.1:{}/loki/api/v1{path}", lab.http))
+    let request = web()
+        .get(format!("http://127.0.0.1:{}/loki/api/v1{path}", lab.http))
         .header("Authorization", format!("Bearer {}", lab.api_token));
     let mut answer = request.config().http_status_as_error(false).build().call()?;
     Ok((answer.status().as_u16(), answer.body_mut().read_to_string()?))
@@ -173,7 +175,7 @@ fn lists_and_labels(lab: &Lab, a: &Node, b: &Node) -> anyhow::Result<()> {
     assert!(status == 400 && text.starts_with("parse error at line 1"), "{status} {text}");
     let (status, text) = ask(lab, &format!("/query_range?node=nobody&query={}", encoded("{site=\"berlin\"}")))?;
     assert!(status == 404 && text.contains("there is no node of that name"), "{status} {text}");
-    let anybody = ureq::get(format!("http://127.0.0.1:{}/loki/api/v1/labels", lab.http));
+    let anybody = web().get(format!("http://127.0.0.1:{}/loki/api/v1/labels", lab.http));
     let refused = anybody.config().http_status_as_error(false).build().call()?;
     assert_eq!(refused.status(), 401);
     assert_eq!(a.text("/ready")?, "ready\n");

@@ -5,6 +5,7 @@
 use skerry_agent::clock::Clock;
 use skerry_agent::collect::{Collector, Config, Roots};
 use skerry_model::{MetricKind, UnixMillis};
+use skerry_tests::web::web;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -39,7 +40,7 @@ fn exposition(settings: &[String]) -> Option<String> {
     let mut log = BufReader::new(exporter.0.stderr.take().unwrap()).lines();
     let listening = log.any(|line| line.unwrap().contains("Listening on"));
     assert!(listening, "{PROGRAM} ended before it listened");
-    let mut answer = ureq::get(format!("http://{free}/metrics")).call().unwrap();
+    let mut answer = web().get(format!("http://{free}/metrics")).call().unwrap();
     let body = answer.body_mut().read_to_string().unwrap();
     drop(log);
     Some(body)

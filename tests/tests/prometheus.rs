@@ -10,6 +10,7 @@ use anyhow::{Context, ensure};
 use skerry_model::{Labels, Sample, UnixMillis};
 use skerry_promql::{Limits, Matcher, Query, Selected, Source, SourceError, Span, Value};
 use skerry_tests::lab::{Running, free_port, wait_for};
+use skerry_tests::web::web;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
@@ -239,7 +240,7 @@ fn prometheus(folder: &Path, data: &Data) -> anyhow::Result<(Running, u16)> {
     command.arg("--storage.tsdb.retention.time=100y");
     command.arg(format!("--web.listen-address=127.0.0.1:{port}"));
     let running = Running::spawn(&mut command, &folder.join("prometheus.log"))?;
-    wait_for("Prometheus", || Ok(ureq::get(format!("http://127.0.0.1:{port}/-/ready")).call().map(drop)?))?;
+    wait_for("Prometheus", || Ok(web().get(format!("http://127.0.0.1:{port}/-/ready")).call().map(drop)?))?;
     Ok((running, port))
 }
 
@@ -247,7 +248,7 @@ fn prometheus(folder: &Path, data: &Data) -> anyhow::Result<(Running, u16)> {
 type Found = BTreeMap<Labels, BTreeMap<i64, f64>>;
 
 fn theirs(port: u16, path: &str, params: &[(&str, String)]) -> anyhow::Result<Found> {
-    let mut request = ureq::get(format!("http://127.0.0.1:{port}/api/v1/{path}"));
+    let mut request = web().get(format!("http://127.0.0.1:{port}/api/v1/{path}"));
     for (name, value) in params {
         request = request.query(*name, value.as_str());
     }

@@ -4,6 +4,7 @@
 use anyhow::{Context, ensure};
 use skerry_tests::alone::Alone;
 use skerry_tests::lab::wait_for;
+use skerry_tests::web::web;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -61,7 +62,7 @@ fn sizes_are_learnt_shown_and_kept() -> anyhow::Result<()> {
     ensure!((CORES * 1.10..CORES * 1.30).contains(&cores), "{cores} cores");
     let bytes = recommended(&agent, "memory", "byte")?;
     ensure!((MEMORY as f64 * 1.15..MEMORY as f64 * 1.30).contains(&bytes), "{bytes} bytes");
-    let mut answer = ureq::get(format!("{}/api/v1/scaling/recommend", agent.url())).call()?;
+    let mut answer = web().get(format!("{}/api/v1/scaling/recommend", agent.url())).call()?;
     let shown: serde_json::Value = serde_json::from_str(&answer.body_mut().read_to_string()?)?;
     let one = &shown["data"][0];
     ensure!(one["memory"]["target"].as_f64() == Some(bytes) && one["mode"] == "Off", "{shown}");

@@ -5,6 +5,7 @@ use anyhow::{Context, ensure};
 use serde_json::Value;
 use skerry_tests::lab::{Binaries, Lab, Node, Running, wait_for};
 use skerry_tests::proxy::Proxy;
+use skerry_tests::web::web;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -361,7 +362,7 @@ fn bad_targets_are_told_of_and_leave_the_others_alone() -> anyhow::Result<()> {
     ] {
         wait_for("metrics", || {
             let url = format!("http://127.0.0.1:{}/metrics", rig.node.http);
-            let metrics = ureq::get(url).call()?.body_mut().read_to_string()?;
+            let metrics = web().get(url).call()?.body_mut().read_to_string()?;
             ensure!(metrics.contains(line), "{line} is not there");
             Ok(())
         })?;

@@ -5,6 +5,7 @@ use anyhow::ensure;
 use skerry_agent::clock::Clock;
 use skerry_tests::alone::Alone;
 use skerry_tests::lab::wait_for;
+use skerry_tests::web::web;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
@@ -88,7 +89,7 @@ fn programs_that_hang_keep_a_healthy_one_from_nothing() -> anyhow::Result<()> {
     }
     // All of them are told of.
     wait_for("the problems", || {
-        let metrics = ureq::get(format!("{}/metrics", agent.url())).call()?.body_mut().read_to_string()?;
+        let metrics = web().get(format!("{}/metrics", agent.url())).call()?.body_mut().read_to_string()?;
         let failing = |line: &&str| {
             line.starts_with("kube_horizontalpodautoscaler_status_condition{condition=\"AbleToScale\"")
                 && line.ends_with("status=\"false\"} 1")

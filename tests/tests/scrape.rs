@@ -8,8 +8,9 @@
 use anyhow::{Context, ensure};
 use serde_json::Value;
 use skerry_tests::lab::{Binaries, Running, free_port, wait_for};
+use skerry_tests::web::web;
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, BufWriter, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::Command;
@@ -89,6 +90,8 @@ fn answer(mut stream: TcpStream, pages: &Shared) -> anyhow::Result<()> {
         Some(Page::Hang) => drop(stream.read(&mut [0; 1])),
         Some(Page::Endless) => {
             write!(stream, "HTTP/1.1 200 OK\r\nContent-Type: {PLAIN}\r\nConnection: close\r\n\r\n")?;
+            // In large pieces: whoever reads is to meet the limit of the size and not that of time.
+            let mut stream = BufWriter::new(stream);
             for n in 0u64.. {
                 writeln!(stream, "endless{{n=\"{n}\"}} {n}")?;
             }
@@ -142,7 +145,7 @@ fn jobs(port: u16, folder: &Path) -> String {
     for name in ["phase", "plain", "bad", "open", "cut", "numbers", "odd", "twice", "hang", "moved", "labels"] {
         text += &plain(name, "");
     }
-    text += &plain("endless", "    body_size_limit: 1MB\n");
+    text += &plain("endless", "    body_size_limit: 100KB\n");
     text += &plain("many", "    sample_limit: 2\n");
     text += &plain("guarded", "    basic_auth: {username: u, password: p}\n");
     text += &plain(
@@ -168,7 +171,7 @@ struct Api(u16);
 
 impl Api {
     fn ask(&self, path: &str, params: &[(&str, &str)]) -> anyhow::Result<Value> {
-        let mut request = ureq::get(format!("http://127.0.0.1:{}/api/v1/{path}", self.0));
+        let mut request = web().get(format!("http://127.0.0.1:{}/api/v1/{path}", self.0));
         for (name, value) in params {
             request = request.query(*name, *value);
         }
@@ -308,7 +311,7 @@ fn the_agent_scrapes_as_prometheus_does() -> anyhow::Result<()> {
     let output = Command::new(binaries.path("skerry-agent")).args(["targets", "--config"]).arg(&local).output()?;
     let shown = String::from_utf8(output.stdout)?;
     ensure!(shown.contains("sample_limit: 3 samples") && shown.contains("phase\n  up "), "{shown}");
-    let page = ureq::get(format!("http://127.0.0.1:{own_port}/targets")).call()?.body_mut().read_to_string()?;
+    let page = web().get(format!("http://127.0.0.1:{own_port}/targets")).call()?.body_mut().read_to_string()?;
     ensure!(page.contains("<tr class=down>") && page.contains("<tr class=up>"), "{page}");
     let status = std::fs::read_to_string(format!("/proc/{}/status", agent.id()))?;
     println!("the agent's memory: {}", status.lines().find(|line| line.starts_with("VmHWM")).unwrap_or_default());

@@ -2,6 +2,7 @@
 
 use crate::alone::Alone;
 use crate::lab::{Running, free_port, wait_for};
+use crate::web::web;
 use anyhow::Context;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -103,7 +104,7 @@ impl Session {
     /// # Errors
     /// If it does not answer well.
     pub fn get(&self, path: &str) -> anyhow::Result<Value> {
-        let text = ureq::get(format!("{}/api/v2{path}", self.url)).call()?.body_mut().read_to_string()?;
+        let text = web().get(format!("{}/api/v2{path}", self.url)).call()?.body_mut().read_to_string()?;
         Ok(serde_json::from_str(&text)?)
     }
 
@@ -112,7 +113,7 @@ impl Session {
     /// # Errors
     /// If there is no answer.
     pub fn post(&self, path: &str, body: &Value) -> anyhow::Result<(u16, String)> {
-        let request = ureq::post(format!("{}/api/v2{path}", self.url)).config().http_status_as_error(false).build();
+        let request = web().post(format!("{}/api/v2{path}", self.url)).config().http_status_as_error(false).build();
         let mut answer = request.header("Content-Type", "application/json").send(body.to_string())?;
         Ok((answer.status().as_u16(), answer.body_mut().read_to_string()?))
     }
@@ -122,7 +123,7 @@ impl Session {
     /// # Errors
     /// If there is no answer.
     pub fn delete(&self, path: &str) -> anyhow::Result<u16> {
-        let request = ureq::delete(format!("{}/api/v2{path}", self.url)).config().http_status_as_error(false).build();
+        let request = web().delete(format!("{}/api/v2{path}", self.url)).config().http_status_as_error(false).build();
         Ok(request.call()?.status().as_u16())
     }
 

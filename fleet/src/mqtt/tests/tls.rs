@@ -65,7 +65,7 @@ async fn a_revoked_key_fails_the_handshake() {
 }
 
 #[tokio::test]
-async fn a_revocation_cuts_a_live_session_within_a_second() {
+async fn a_revocation_cuts_a_live_session() {
     let mut site = Site::new().await;
     let key = node_key(&site.ca, "a");
     let config = tls_client(site.ca.cert_pem(), Some(&key));
@@ -84,7 +84,7 @@ async fn a_revocation_cuts_a_live_session_within_a_second() {
         client.closed().await;
         assert_eq!(end(&mut site.inbound).await, EndReason::Revoked);
     };
-    timeout(Duration::from_secs(1), cut).await.expect("within a second");
+    timeout(SOON, cut).await.expect("the endpoint cuts it");
     assert_shut(&site, config).await;
     assert!(site.inbound.try_recv().is_err());
 }
