@@ -6,9 +6,9 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use skerry_tests::alone::Alone;
 use skerry_tests::engine::Engine;
-use skerry_tests::lab::{Binaries, Lab, free_port, wait_for};
+use skerry_tests::lab::{Binaries, Lab, free_port, value_of, wait_for, wait_rise};
+use skerry_tests::web::web;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 /// An engine, an agent beside it, and a file of documents that the agent reads.
 struct Rig {
@@ -41,7 +41,7 @@ impl Rig {
     }
 
     fn workload(&self, name: &str) -> anyhow::Result<Value> {
-        let text = ureq::get(format!("{}/api/v1/workloads", self.agent.url())).call()?.body_mut().read_to_string()?;
+        let text = web().get(format!("{}/api/v1/workloads", self.agent.url())).call()?.body_mut().read_to_string()?;
         let answer: Value = serde_json::from_str(&text)?;
         let found = answer["data"].as_array().into_iter().flatten().find(|one| one["workload"] == name);
         found.cloned().with_context(|| format!("no {name} in {text}"))
@@ -57,6 +57,11 @@ impl Rig {
             Ok(workload)
         };
         wait_for(name, is_so).with_context(|| self.agent.log())
+    }
+
+    /// Waits until the agent has looked at the runtime so many times more and done what follows.
+    fn wait_looks(&self, count: u32) -> anyhow::Result<()> {
+        self.agent.wait_rise(SEEN, count.into())
     }
 
     /// A part of what the engine says of a container.
@@ -89,6 +94,9 @@ fn document(name: &str, spec: &str) -> String {
     let spec: String = spec.trim().lines().map(|line| format!("  {line}\n")).collect();
     format!("apiVersion: skerry.io/v1\nkind: Workload\nmetadata: {{name: {name}}}\nspec:\n{spec}")
 }
+
+const SEEN: &str = "skerry_workload_looks_total{outcome=\"seen\"} ";
+const FAILED: &str = "skerry_workload_looks_total{outcome=\"failed\"} ";
 
 const SLEEPS: &str = "
 networks: [none]
@@ -160,14 +168,14 @@ containers:
     let marks = rig.marks()?;
     assert_eq!(marks.len(), 2, "{marks:?}");
     rig.reload()?;
-    std::thread::sleep(Duration::from_secs(3));
+    rig.wait_looks(3)?;
     rig.agent.stop()?;
     rig.agent.start()?;
     rig.wait("shop", &[("/ready", 1.into())])?;
     rig.agent.kill();
     rig.agent.start()?;
     rig.wait("shop", &[("/ready", 1.into()), ("/condition", "Available".into())])?;
-    std::thread::sleep(Duration::from_secs(3));
+    rig.wait_looks(3)?;
     assert_eq!(rig.marks()?, marks);
 
     // Removed by hand it comes back, alone.
@@ -193,7 +201,7 @@ containers:
     // A file with faults removes nothing.
     std::fs::write(rig.folder.join("workloads.yaml"), "apiVersion: [")?;
     rig.reload()?;
-    std::thread::sleep(Duration::from_secs(3));
+    rig.wait_looks(3)?;
     assert_eq!(rig.engine.typed("ps --all --quiet --filter label=skerry.io/workload=wrong")?.lines().count(), 1);
     Ok(())
 }
@@ -298,19 +306,19 @@ fn the_sick_are_started_again_with_pauses() -> anyhow::Result<()> {
         Ok(())
     })?;
     rig.wait("good", &[("/ready", 1.into()), ("/containers/0/restarts", 1.into())])?;
-    let metrics = ureq::get(format!("{}/metrics", rig.agent.url())).call()?.body_mut().read_to_string()?;
+    let metrics = web().get(format!("{}/metrics", rig.agent.url())).call()?.body_mut().read_to_string()?;
     assert!(metrics.contains("kube_deployment_status_replicas_ready{deployment=\"good\"} "), "{metrics}");
 
     // A runtime that hangs, and one that goes away, change nothing of what runs.
     let marks = rig.inspect("good-1", "{{.Id}} {{.State.StartedAt}}")?;
     rig.engine.freeze()?;
-    std::thread::sleep(Duration::from_secs(3));
+    rig.agent.wait_rise(FAILED, 1.0)?;
     rig.engine.thaw()?;
     rig.engine.down()?;
-    std::thread::sleep(Duration::from_secs(3));
+    rig.agent.wait_rise(FAILED, 2.0)?;
     rig.engine.up()?;
     rig.wait("good", &[("/ready", 1.into())])?;
-    std::thread::sleep(Duration::from_secs(3));
+    rig.wait_looks(3)?;
     assert_eq!(rig.inspect("good-1", "{{.Id}} {{.State.StartedAt}}")?, marks);
     Ok(())
 }
@@ -373,7 +381,7 @@ containers:
         Ok(())
     })?;
     rig.reload()?;
-    std::thread::sleep(Duration::from_secs(4));
+    rig.wait_looks(4)?;
     assert_eq!(rig.marks()?, marks);
     Ok(())
 }
@@ -409,7 +417,8 @@ fn a_cold_boot_without_a_link_starts_what_was_signed() -> anyhow::Result<()> {
     engine.docker(&[&["kill"], &all.lines().collect::<Vec<_>>()[..]].concat())?;
     engine.down()?;
     node.start()?;
-    std::thread::sleep(Duration::from_secs(2));
+    let read = |series: &str| value_of(&node.text("/metrics")?, series);
+    wait_rise(FAILED, 1.0, || read(FAILED))?;
     engine.up()?;
     wait_for("the workload after a cold boot", || {
         ensure!(running(&engine)? == 2, "not yet: {}", std::fs::read_to_string(node.log())?);
@@ -436,7 +445,12 @@ fn a_cold_boot_without_a_link_starts_what_was_signed() -> anyhow::Result<()> {
         ensure!(found.len() >= 2, "{found:?}");
         Ok(())
     })?;
-    std::thread::sleep(Duration::from_secs(3));
+    wait_rise(SEEN, 3.0, || read(SEEN))?;
+    wait_for("all events at the centre", || {
+        let waiting = read("skerry_backlog{stream=\"events\"} ")?;
+        ensure!(waiting <= 0.0, "{waiting} wait");
+        Ok(())
+    })?;
     assert_eq!(ended()?.len(), 2, "{:?}", ended()?);
     assert_eq!(told("Created")?.len(), 2, "{:?}", told("Created")?);
     assert_eq!(marks()?, before);

@@ -4,6 +4,7 @@ use crate::actuate::ActuatorError;
 use skerry_scaling::target::Observed;
 use skerry_scaling::workload::Status;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -16,6 +17,8 @@ const TAKE_MAX: Duration = Duration::from_secs(10);
 #[derive(Clone)]
 pub struct Workloads {
     board: Arc<Mutex<BTreeMap<String, Status>>>,
+    /// Looks at the runtime that failed, and that showed what is there.
+    looks: Arc<[AtomicU64; 2]>,
     requests: mpsc::Sender<Request>,
 }
 
@@ -45,13 +48,24 @@ impl Workloads {
     pub fn new() -> (Self, mpsc::Receiver<Request>) {
         // When it is full whoever scales waits.
         let (requests, out) = mpsc::channel(8);
-        (Self { board: Arc::default(), requests }, out)
+        (Self { board: Arc::default(), looks: Arc::default(), requests }, out)
     }
 
     /// Puts up how they stand.
     pub fn put(&self, all: Vec<Status>) {
         let by_name = all.into_iter().map(|status| (status.name.clone(), status)).collect();
         *self.board.lock().unwrap_or_else(PoisonError::into_inner) = by_name;
+    }
+
+    /// Counts a look at the runtime once what follows from it is decided and under way.
+    pub(super) fn looked(&self, is_seen: bool) {
+        self.looks[usize::from(is_seen)].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Looks at the runtime that failed, and that showed what is there.
+    #[must_use]
+    pub fn looks(&self) -> [u64; 2] {
+        [0, 1].map(|at: usize| self.looks[at].load(Ordering::Relaxed))
     }
 
     /// All of them, by name.

@@ -37,6 +37,9 @@ static CONTAINERS: [OfContainer; 3] = [
     }),
 ];
 
+static LOOKS: MetricMeta =
+    meta!(Counter "skerry_workload_looks_total" "Looks at the runtime of workloads, by outcome.");
+
 static WAITING: MetricMeta =
     meta!(Gauge "kube_pod_container_status_waiting_reason" "Why a container does not run; 1 for the reason.");
 
@@ -46,6 +49,12 @@ impl Workloads {
     pub fn observations(&self) -> Vec<Observation> {
         let all = self.list();
         let mut out = Vec::new();
+        for (outcome, count) in ["failed", "seen"].iter().zip(self.looks()) {
+            // A node without workloads has no series of them.
+            if count > 0 {
+                out.push(row(&LOOKS, &[("outcome", outcome)], count as f64));
+            }
+        }
         for (meta, value) in &WORKLOADS {
             for one in &all {
                 out.push(row(meta, &[("deployment", &one.name)], value(one).into()));

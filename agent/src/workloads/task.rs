@@ -124,7 +124,8 @@ impl WorkloadsTask {
                 continue;
             }
             let now = Now { wall: clock.wall(), mono: clock.mono() };
-            if now.mono >= shell.look_at || (shell.keeper.is_stale() && shell.away.is_none()) {
+            let looks = now.mono >= shell.look_at || (shell.keeper.is_stale() && shell.away.is_none());
+            if looks {
                 tokio::select! {
                     () = stop.cancelled() => break,
                     () = shell.look(config.interval.0, &board, &clock) => {}
@@ -138,6 +139,9 @@ impl WorkloadsTask {
                 shell.carry_out(act);
             }
             workloads.put(shell.keeper.status(now));
+            if looks {
+                workloads.looked(shell.away.is_none());
+            }
             let wait = shell.wait(now);
             tokio::select! {
                 () = stop.cancelled() => break,
