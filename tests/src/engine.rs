@@ -209,7 +209,15 @@ impl Engine {
         // So would the interfaces of its networks.
         self.docker(&["network", "prune", "--force"])?;
         // Asked to end, the engine ends its containerd too; killed, it would leave it behind.
-        self.down()
+        self.down()?;
+        // With `--live-restore` it leaves its mounts for whoever comes after it, and the folder could not be removed.
+        let mounts = std::fs::read_to_string("/proc/self/mounts")?;
+        let points = mounts.lines().filter_map(|line| line.split(' ').nth(1));
+        for point in points.filter(|point| Path::new(point).starts_with(&self.folder)) {
+            let gone = Command::new("umount").args(["--lazy", point]).status()?;
+            ensure!(gone.success(), "{point} stays mounted");
+        }
+        Ok(())
     }
 }
 
