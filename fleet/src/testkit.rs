@@ -97,6 +97,7 @@ impl Kit {
             store: data,
             trust,
             edge: EdgeQueries::new(asks.clone(), liveness.clone()),
+            turns: crate::api::Turns::default(),
             liveness,
             asks,
             delivery,

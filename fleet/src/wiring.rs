@@ -1,7 +1,7 @@
 //! Who is connected to whom: the one file that knows every part of the server.
 
 use crate::alerts::{AlertsTask, Notices};
-use crate::api::{self, Access, Fleet, Requests, Tails};
+use crate::api::{self, Access, Fleet, Requests, Tails, Turns};
 use crate::clock;
 use crate::config::{BrokerFile, Config};
 use crate::console;
@@ -132,6 +132,7 @@ pub async fn run(config: Config, stop: CancellationToken, ready: impl FnOnce(Add
         store: data.clone(),
         trust,
         edge: EdgeQueries::new(asks.clone(), liveness.clone()),
+        turns: Turns::default(),
         liveness,
         asks,
         delivery,

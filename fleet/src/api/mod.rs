@@ -7,6 +7,7 @@
 //! Invariants:
 //! - The token is compared as a SHA-256, in constant time; it is in no log and no answer.
 //! - A request's body is bounded, and so is every answer but the live view, which goes while somebody reads it.
+//! - So many queries are evaluated at once, and the others wait, whoever asks.
 
 mod access;
 mod alerts;
@@ -31,6 +32,7 @@ pub use error::ApiError;
 pub(crate) use logs::{newest, query_of};
 pub use nodes::{node_detail, node_views};
 pub use operations::Requests;
+pub use prometheus::Turns;
 pub(crate) use scaling::{capacity_of, known_policies, known_workloads};
 pub use tail::Tails;
 
@@ -73,6 +75,8 @@ pub struct Fleet {
     pub asks: Asks,
     /// Queries that nodes answer.
     pub edge: EdgeQueries,
+    /// Turns of those that the centre answers.
+    pub turns: Turns,
     /// Hands documents to nodes.
     pub delivery: Delivery,
     /// Takes nodes in.

@@ -12,13 +12,46 @@ use axum::extract::{Path, RawQuery, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, get, on};
-use skerry_promapi::{Endpoint, Params, ROUTES, answer, edge, question};
+use skerry_promapi::{Endpoint, Params, ROUTES, Refusal, answer, edge, question};
 use skerry_promql::Limits;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 
 /// Samples and values that one query may touch: about 400 MB at the very most.
 const VALUES_MAX: u64 = 20_000_000;
+/// Queries that are evaluated at once. Each holds a thread while it waits for those that read the store, so there have to
+/// be far fewer than threads, and each may take its share of memory.
+const AT_ONCE_MAX: usize = 8;
+/// How long a query waits for its turn, as long as Prometheus lets one wait and run.
+const WAIT_MAX: Duration = Duration::from_secs(120);
+
+/// Turns of queries over what the centre keeps; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Turns(Arc<Semaphore>);
+
+impl Default for Turns {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(AT_ONCE_MAX)))
+    }
+}
+
+impl Turns {
+    /// A turn, which lasts as long as what is returned.
+    pub(super) async fn take(&self) -> Result<OwnedSemaphorePermit, Refusal> {
+        // Never closed.
+        timeout(WAIT_MAX, self.0.clone().acquire_owned()).await.ok().and_then(Result::ok).ok_or_else(|| Refusal {
+            status: 503,
+            kind: "timeout",
+            text: format!(
+                "{AT_ONCE_MAX} queries are being evaluated, and none ended within {} s; ask again, or for less at once",
+                WAIT_MAX.as_secs()
+            ),
+        })
+    }
+}
 
 /// Its routes.
 pub(super) fn router() -> Router<Fleet> {
@@ -50,6 +83,13 @@ async fn respond(fleet: &Fleet, endpoint: Endpoint, query: Option<String>, form:
         Ok(Some(wanted)) => return super::edge::respond(fleet, question(&endpoint, &params), wanted).await,
         Err(refused) => return Ok(json(refused.into())),
     }
+    let turn = match fleet.turns.take().await {
+        Ok(turn) => turn,
+        Err(refused) => {
+            fleet.requests.refuse("query_busy");
+            return Ok(json(refused.into()));
+        }
+    };
     let now = (fleet.wall)();
     let source = FleetSource {
         store: fleet.store.clone(),
@@ -60,7 +100,11 @@ async fn respond(fleet: &Fleet, endpoint: Endpoint, query: Option<String>, form:
         now,
     };
     let limits = Limits { values_max: VALUES_MAX, ..Limits::default() };
-    let work = move || answer(&endpoint, &params, &source, now, limits);
+    let work = move || {
+        // Whoever asked may go away; the turn lasts until the work is done all the same.
+        let _turn = turn;
+        answer(&endpoint, &params, &source, now, limits)
+    };
     let done = tokio::task::spawn_blocking(work).await.map_err(|error| ApiError::internal(&error))?;
     if done.status >= 400 {
         fleet.requests.refuse("query");

@@ -175,3 +175,28 @@ async fn stored_records_and_series_are_read_back() {
     let (_, answer) = api.get("/api/v1/query?query=up").await;
     assert_eq!(answer["data"]["resultType"], "vector");
 }
+
+#[tokio::test]
+async fn so_many_queries_are_evaluated_at_once_and_the_next_one_waits() {
+    let api = Api::new().await;
+    let mut held = Vec::new();
+    // All turns; the last one is waited for in vain.
+    tokio::time::pause();
+    while let Ok(turn) = api.kit.fleet.turns.take().await {
+        held.push(turn);
+    }
+    let (status, answer) = api.get("/api/v1/query?query=up").await;
+    assert_eq!((status.as_u16(), &answer["errorType"]), (503, &"timeout".into()));
+    assert!(answer["error"].as_str().unwrap().starts_with("8 queries are being evaluated"), "{answer}");
+    let waiting = api.get("/api/v1/query?query=up");
+    tokio::pin!(waiting);
+    tokio::select! {
+        biased;
+        _ = &mut waiting => panic!("there is no turn"),
+        () = std::future::ready(()) => {}
+    }
+    tokio::time::resume();
+    held.pop();
+    let (status, answer) = waiting.await;
+    assert_eq!((status.as_u16(), &answer["status"]), (200, &"success".into()));
+}
