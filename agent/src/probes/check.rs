@@ -23,6 +23,8 @@ const PROBES_MAX: usize = 128;
 const TARGETS_MAX: usize = 512;
 const REGEXPS_MAX: usize = 32;
 const LABELS_MAX: usize = 16;
+/// Longest name of one of them. Names are not cut as values are, so that all have to fit into a label set.
+const LABEL_NAME_BYTES_MAX: usize = 128;
 /// Longest text of a target, in bytes.
 const TARGET_BYTES_MAX: usize = 1024;
 /// Longest body that is kept for expressions; sixteen of them may be in memory.
@@ -208,7 +210,10 @@ impl Check {
             self.fault("labels", format!("at most {LABELS_MAX} labels are expected"));
         }
         for (name, value) in &probe.labels {
-            if !is_label(name) || RESERVED.contains(&name.as_str()) {
+            if name.len() > LABEL_NAME_BYTES_MAX {
+                let problem = format!("a name has {} bytes: at most {LABEL_NAME_BYTES_MAX} are expected", name.len());
+                self.fault("labels", problem);
+            } else if !is_label(name) || RESERVED.contains(&name.as_str()) {
                 let problem = "a label name that probes do not set themselves is expected: letters, digits and _";
                 self.fault(&format!("labels.{name}"), problem);
             } else if value.len() > 1024 {

@@ -160,6 +160,11 @@ fn every_fault_has_its_key() {
         faults("- {name: a, prober: tcp, targets: ['h:1']}\n- {name: a, prober: tcp, targets: [h], labels: {job: x}}"),
         ["[1].name", "[1].labels.job", "[1].targets[0]"]
     );
+    // Values are cut where there is no room, names are not.
+    let named =
+        |bytes: usize| format!("- {{name: a, prober: tcp, targets: ['h:1'], labels: {{{}: x}}}}", "n".repeat(bytes));
+    assert!(faults(&named(128)).is_empty());
+    assert_eq!(faults(&named(129)), ["[0].labels"]);
     let http = "http: {method: 'G T', valid_status_codes: [20], headers: {'a b': c}, fail_if_body_matches_regexp: ['('], \
                 tls_config: {cert_file: /x}, basic_auth: {username: ''}, bearer_token: x, body_size_limit: 100MiB}";
     assert_eq!(
