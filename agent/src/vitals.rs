@@ -71,6 +71,37 @@ pub struct Vitals {
     pub asks: Arc<AskStats>,
 }
 
+#[cfg(test)]
+impl Vitals {
+    /// Of a node that does nothing but keep a store.
+    pub(crate) fn idle(clock: Clock, store: watch::Receiver<Arc<Stats>>) -> Self {
+        Self {
+            node: "pi-4".parse().unwrap(),
+            fleet: None,
+            started: clock.mono(),
+            clock,
+            board: Board::default(),
+            latest: watch::channel(Arc::default()).1,
+            store,
+            kept: None,
+            logs: Arc::new(LogStats::default()),
+            inputs: Arc::default(),
+            probes: Arc::default(),
+            push: Arc::default(),
+            rules: Rules::default(),
+            rule_stats: Arc::default(),
+            memory: Arc::default(),
+            alert_stats: Arc::default(),
+            scaling: Scaling::default(),
+            workloads: Workloads::new().0,
+            recommender: Recommender::default(),
+            targets: scrape::State::default(),
+            sync: Arc::default(),
+            asks: Arc::default(),
+        }
+    }
+}
+
 impl Vitals {
     /// Whether the link is up and the fleet has answered.
     #[must_use]

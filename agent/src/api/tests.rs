@@ -1,9 +1,7 @@
 //! The router, without a socket.
 
 use super::*;
-use crate::board::Board;
 use crate::clock::Clock;
-use crate::logs::LogStats;
 use crate::store::{self, Store};
 use axum::body::Body;
 use axum::http::Request;
@@ -20,30 +18,8 @@ fn vitals(folder: &std::path::Path) -> (Vitals, Store) {
     let opened = store::open(&folder.join("agent.db"), store::Config::default(), clock.clone(), || 1).unwrap();
     let observation =
         Observation { meta: Meta::Fixed(&METER), labels: LabelsBuilder::metric("m_total").build(), value: 4.0 };
-    let vitals = Vitals {
-        node: "pi-4".parse().unwrap(),
-        fleet: None,
-        started: clock.mono(),
-        clock,
-        board: Board::default(),
-        latest: watch::channel(Arc::new(vec![observation])).1,
-        store: opened.store.stats(),
-        kept: None,
-        logs: Arc::new(LogStats::default()),
-        inputs: Arc::default(),
-        probes: Arc::default(),
-        push: Arc::default(),
-        rules: crate::rules::Rules::default(),
-        rule_stats: Arc::default(),
-        memory: Arc::default(),
-        alert_stats: Arc::default(),
-        scaling: crate::scale::Scaling::default(),
-        workloads: crate::workloads::Workloads::new().0,
-        recommender: crate::recommend::Recommender::default(),
-        targets: crate::scrape::State::default(),
-        sync: Arc::default(),
-        asks: Arc::default(),
-    };
+    let latest = watch::channel(Arc::new(vec![observation])).1;
+    let vitals = Vitals { latest, ..Vitals::idle(clock, opened.store.stats()) };
     (vitals, opened.store)
 }
 

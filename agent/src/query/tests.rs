@@ -1,8 +1,6 @@
 use super::*;
-use crate::board::Board;
 use crate::clock::Clock;
-use crate::logs::LogStats;
-use crate::rules::{Config, Memory, Rules, Sources, Text};
+use crate::rules::{Config, Sources, Text};
 use crate::store::{self, Pace};
 use skerry_alerting::Now;
 use skerry_alerting::rules::Round;
@@ -10,7 +8,7 @@ use skerry_model::{LabelsBuilder, Scrape};
 use skerry_promql::{Matcher, Selected, Source, SourceError};
 use std::sync::mpsc;
 use std::time::Duration;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 
 /// A node with `series` series of the metric `m`, one sample each, now; its folder goes with the second.
 pub(super) async fn node(series: usize) -> (Queries, tempfile::TempDir) {
@@ -21,30 +19,7 @@ pub(super) async fn node(series: usize) -> (Queries, tempfile::TempDir) {
     let value = |n: usize| (LabelsBuilder::metric("m").label("n", n.to_string()).build(), n as f64);
     let scrape = Scrape { at: clock.wall(), values: (0..series).map(value).collect() };
     opened.store.append_scrape(scrape, Pace::Round).await.unwrap();
-    let vitals = Vitals {
-        node: "pi-4".parse().unwrap(),
-        fleet: None,
-        started: clock.mono(),
-        clock,
-        board: Board::default(),
-        latest: watch::channel(Arc::default()).1,
-        store: opened.store.stats(),
-        kept: None,
-        logs: Arc::new(LogStats::default()),
-        inputs: Arc::default(),
-        probes: Arc::default(),
-        push: Arc::default(),
-        rules: Rules::default(),
-        rule_stats: Arc::default(),
-        memory: Arc::<Memory>::default(),
-        alert_stats: Arc::default(),
-        scaling: crate::scale::Scaling::default(),
-        workloads: crate::workloads::Workloads::new().0,
-        recommender: crate::recommend::Recommender::default(),
-        targets: crate::scrape::State::default(),
-        sync: Arc::default(),
-        asks: Arc::default(),
-    };
+    let vitals = Vitals::idle(clock, opened.store.stats());
     let about = About { config: String::new(), retention: String::new(), started: UnixMillis(0) };
     (Queries::new(opened.store, vitals, about), folder)
 }
