@@ -21,13 +21,22 @@ use serde::de::DeserializeOwned;
 use std::fmt;
 use tree::{Node, Tree};
 
+/// How many lines a text has to YAML, an empty one behind its last break not among them. A carriage return alone ends a
+/// line too (YAML 1.2.2, section 5.4), which [`str::lines`] does not know.
+#[must_use]
+pub fn line_count(text: &str) -> u64 {
+    let mut breaks = text.bytes().zip(text.bytes().skip(1).chain([0]));
+    let ended = breaks.by_ref().filter(|pair| pair.0 == b'\n' || (pair.0 == b'\r' && pair.1 != b'\n')).count();
+    (ended + usize::from(!text.is_empty() && !text.ends_with(['\n', '\r']))) as u64
+}
+
 /// Longest text that is read.
 pub const TEXT_BYTES_MAX: usize = 1 << 20;
 
 /// Something in a file that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct Fault {
-    /// Line, from 1, where it is known.
+    /// Line, from 1, where it is known; lines as [`line_count`] counts them.
     pub line: Option<u64>,
     /// The key, dotted, with indices in brackets: `logs.files[0].paths`; empty for the whole file.
     pub key: String,
@@ -134,6 +143,16 @@ mod tests {
 
     fn fault(text: &str) -> Fault {
         read::<Outer>(text).unwrap_err()
+    }
+
+    #[test]
+    fn lines_are_counted_as_yaml_does() {
+        let counts = [("", 0), ("a", 1), ("a\n", 1), ("a\r", 1), ("a\r\nb", 2), ("a\rb\n\rc", 4), ("\r\r\n", 2)];
+        for (text, count) in counts {
+            assert_eq!(line_count(text), count, "{text:?}");
+        }
+        let fault = fault("name: a\ron: b\n");
+        assert_eq!(fault.line, Some(2));
     }
 
     #[test]

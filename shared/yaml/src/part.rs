@@ -66,10 +66,10 @@ fn behind_colon(text: &str, key_end: usize) -> Option<usize> {
 fn cut(text: &str, from: usize, to: usize) -> String {
     let mut cut = String::new();
     for c in text.chars().take(from) {
-        if c == '\n' {
+        if matches!(c, '\n' | '\r') {
             // Spaces of blank lines mean nothing.
             cut.truncate(cut.trim_end_matches(' ').len());
-            cut.push('\n');
+            cut.push(c);
         } else {
             cut.push(' ');
         }
@@ -202,5 +202,6 @@ mod tests {
         assert_eq!(part(text, "g", false).unwrap().trim(), "\"h\"");
         assert_eq!(part("ä: ö\nb: {c: ü}\n", "b.c", true).unwrap(), "\n    c: ü\n");
         assert_eq!(part("a: [", "a", true), None);
+        assert_eq!(part("a: 1\r\nb: 2\rc: 3\rd: 4", "c", true).unwrap(), "\r\n\rc: 3\n");
     }
 }

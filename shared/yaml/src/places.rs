@@ -72,7 +72,7 @@ impl Places {
                 _ => {}
             }
         }
-        let last = text.lines().count() as u64;
+        let last = crate::line_count(text);
         places.root = places.root.or_else(|| (last > 0).then_some(last));
         places
     }
