@@ -172,10 +172,13 @@ impl Kept {
             let names: BTreeSet<String> = declared.map(|container| container.name.clone()).collect();
             let of_seen = found.keys().filter(|(other, _)| other == number).map(|(_, container)| container.clone());
             let policy = template.map_or(RestartPolicy::Always, |template| template.restart);
-            for name in names.iter().cloned().chain(of_seen).collect::<BTreeSet<_>>() {
+            // Those that were remembered too: what is not there any more is not to be acted upon.
+            let of_kept: Vec<String> = replica.slots.keys().cloned().collect();
+            for name in names.iter().cloned().chain(of_seen).chain(of_kept).collect::<BTreeSet<_>>() {
                 let seen = found.get(&(*number, name.clone()));
-                if let (Some(_), Some(one), false) = (template, seen, names.contains(&name)) {
-                    self.surplus.push((one.slot.clone(), one.id.clone()));
+                if template.is_some() && !names.contains(&name) {
+                    self.surplus.extend(seen.map(|one| (one.slot.clone(), one.id.clone())));
+                    replica.slots.remove(&name);
                     continue;
                 }
                 let container = template.and_then(|template| template.containers.iter().find(|one| one.name == name));

@@ -124,7 +124,8 @@ impl Slot {
             if std::mem::take(&mut self.is_renewed) {
                 return None;
             }
-            let message = "the container is gone, and it was not the agent that removed it; it is made anew".into();
+            let then = if container.is_some() { "; it is made anew" } else { "" };
+            let message = format!("the container is gone, and it was not the agent that removed it{then}");
             return (!was.is_empty()).then_some(Told { reason: "Gone", message });
         };
         let mut told = None;

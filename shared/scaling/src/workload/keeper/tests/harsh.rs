@@ -100,3 +100,22 @@ fn time_in_which_nothing_could_be_done_undoes_nothing() {
         assert_eq!(world.count("RolledBack"), 1, "{what}: {:?}", world.events);
     }
 }
+
+#[test]
+fn what_is_remembered_alone_is_not_acted_upon() {
+    let two = |image: &str| {
+        let probe = "readinessProbe: {tcpSocket: {port: 80}, periodSeconds: 1}";
+        format!("{{containers: [{{name: app, image: '{image}', {probe}}}, {{name: side, image: 'side:1'}}]}}")
+    };
+    let mut world = World::new(&[("web", &two("slow:9999"))]);
+    world.pass(10);
+    let (side, _) = world.boxes.iter().find(|(_, made)| made.slot.container == "side").unwrap();
+    let side = side.clone();
+    // While the agent is away somebody removes one container, and a new version comes: of the old one, which never
+    // served, nothing is known any more but which containers it had.
+    world.boxes.remove(&side);
+    world.declare(&[("web", &two("web:2"))]);
+    world.pass(60);
+    assert_eq!(world.images().len(), 2, "{:?}", world.images());
+    assert!(!world.touched.contains(&side), "{:?}", world.touched);
+}
