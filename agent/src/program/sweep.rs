@@ -2,7 +2,9 @@
 
 use super::LOOK_MIN;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
+use std::collections::HashSet;
 use std::io::Read;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::Semaphore;
 
 /// Passes over all processes that look for what is left.
@@ -12,35 +14,62 @@ pub(super) const MARK: &str = "AGENT_RUN";
 /// Longest environment that is read.
 const ENVIRONMENT_BYTES_MAX: u64 = 128 << 10;
 
-/// One looks at a time: many programs may end at once, and each look reads every environment, on a thread with a heap of
-/// its own.
+/// One looks at a time: each look reads every environment, on a thread with a heap of its own.
 static TURN: Semaphore = Semaphore::const_new(1);
+/// Runs that ended and were not looked after yet: where many end at once, one look serves them all.
+static ENDED: Mutex<Vec<Ended>> = Mutex::new(Vec::new());
+
+/// A run that ended.
+struct Ended {
+    mark: String,
+    group: Option<Pid>,
+}
 
 /// Kills whatever else carries the mark, until nothing does.
 pub(super) async fn sweep(mark: String, group: Option<Pid>) {
-    // It is never closed.
-    let _turn = TURN.acquire().await;
+    ended().push(Ended { mark: mark.clone(), group });
+    // It is never closed. The look keeps it, also where nobody waits for the look any more.
+    let turn = TURN.acquire().await;
+    if !ended().iter().any(|other| other.mark == mark) {
+        // The look before was for this run too, and is over.
+        return;
+    }
     let swept = tokio::task::spawn_blocking(move || {
-        let wanted = format!("{MARK}={mark}");
-        let mut killed = Vec::new();
-        let is_clear = (0..SWEEPS_MAX).any(|_| {
-            let found = kill_marked(wanted.as_bytes());
-            killed.extend_from_slice(&found);
-            found.is_empty()
-        });
-        if std::process::id() == 1 {
-            bury(group, &killed);
-        }
-        is_clear
+        let _turn = turn;
+        look_after(&std::mem::take(&mut *ended()))
     });
     if !matches!(swept.await, Ok(true)) {
         tracing::error!("processes of a program live on although they were killed");
     }
 }
 
-/// Kills all processes that have this among their variables, and names them.
-fn kill_marked(wanted: &[u8]) -> Vec<Pid> {
+fn ended() -> MutexGuard<'static, Vec<Ended>> {
+    ENDED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Kills what carries one of the marks; whether nothing does any more.
+fn look_after(runs: &[Ended]) -> bool {
+    let marks: HashSet<&[u8]> = runs.iter().map(|run| run.mark.as_bytes()).collect();
+    let mut killed = Vec::new();
+    let is_clear = (0..SWEEPS_MAX).any(|_| {
+        let found = kill_marked(&marks);
+        killed.extend_from_slice(&found);
+        found.is_empty()
+    });
+    if std::process::id() == 1 {
+        let groups = runs.iter().filter_map(|run| run.group).map(|group| WaitId::Pgid(Some(group)));
+        bury(killed.into_iter().map(WaitId::Pid).chain(groups));
+    }
+    is_clear
+}
+
+/// Kills all processes that have one of the marks among their variables, and names them.
+fn kill_marked(marks: &HashSet<&[u8]>) -> Vec<Pid> {
     let (mut killed, mut variables) = (Vec::new(), Vec::new());
+    let is_wanted = |variable: &[u8]| {
+        let mark = variable.strip_prefix(MARK.as_bytes()).and_then(|rest| rest.strip_prefix(b"="));
+        mark.is_some_and(|mark| marks.contains(mark))
+    };
     for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
         let pid = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()).and_then(Pid::from_raw);
         let Some(pid) = pid else { continue };
@@ -49,7 +78,7 @@ fn kill_marked(wanted: &[u8]) -> Vec<Pid> {
         if file.take(ENVIRONMENT_BYTES_MAX).read_to_end(&mut variables).is_err() {
             continue;
         }
-        if variables.split(|byte| *byte == 0).any(|variable| variable == wanted) {
+        if variables.split(|byte| *byte == 0).any(is_wanted) {
             killed.push(pid);
             let _ = rustix::process::kill_process(pid, Signal::KILL);
         }
@@ -58,10 +87,8 @@ fn kill_marked(wanted: &[u8]) -> Vec<Pid> {
 }
 
 /// The first process of a container inherits the orphans and has to take note of their end, or they stay as zombies.
-fn bury(group: Option<Pid>, killed: &[Pid]) {
+fn bury<'a>(all: impl Iterator<Item = WaitId<'a>>) {
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
-    let group = group.map(|pid| WaitId::Pgid(Some(pid)));
-    let all = killed.iter().map(|pid| WaitId::Pid(*pid)).chain(group);
     for which in all {
         // Each ends soon: it was killed. An error says that nobody is left.
         for _ in 0..SWEEPS_MAX {

@@ -100,6 +100,20 @@ async fn failures_have_a_reason() {
     assert_eq!(hook.observed().await.unwrap_err().reason, "Refused");
 }
 
+#[tokio::test]
+async fn what_left_its_group_is_ended_where_many_end_at_once() {
+    let script = "setsid sleep 600 & echo $! > one; echo '{\"replicas\": 1}'";
+    let hooks: Vec<Hook> = (0..12).map(|_| Hook::new(script)).collect();
+    let runs = hooks.into_iter().map(|hook| async move {
+        hook.observed().await.unwrap();
+        // As soon as the run is over, whoever looked after it.
+        let left = hook.file("one");
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", left.trim())).unwrap_or_default();
+        assert!(!left.is_empty() && (stat.is_empty() || stat.contains(") Z ")), "{left} lives on: {stat}");
+    });
+    runs.collect::<tokio::task::JoinSet<()>>().join_all().await;
+}
+
 #[test]
 fn answers_are_read_in_full() {
     let said = br#"{"replicas": 3, "running": 2, "else": [], "pods": [
