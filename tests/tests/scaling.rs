@@ -261,16 +261,19 @@ impl Disk {
     }
 }
 
-/// The disk is really full while decisions are made, and the agent is killed then, twice; the second run begins on it.
+/// The disk is really full while decisions are made and an alert begins and ends, and the agent is killed then, twice; the
+/// second run begins on it.
 #[test]
 fn kills_on_a_full_disk_leave_each_decision_once() -> anyhow::Result<()> {
     if !rustix::process::getuid().is_root() {
         eprintln!("left out: to mount a file system takes root");
         return Ok(());
     }
+    let rules = "  rules:\n    evaluation_interval: 1s\n    packs: []\n    groups:\n    - name: site\n      rules:\n      \
+                 - {alert: Long, expr: site_queue > 40}\n";
     let web = policy("web", "{kind: Exec, name: FOLDER/web.sh}", "site_queue", "");
     let mut disk = None;
-    let mut rig = Rig::start_on(&web, |data| {
+    let mut rig = Rig::start_on(&format!("{rules}{web}"), |data| {
         std::fs::create_dir_all(data)?;
         let made = Disk { image: data.with_extension("ext4"), data: data.to_owned() };
         std::fs::File::create(&made.image)?.set_len(16 << 20)?;
@@ -285,6 +288,7 @@ fn kills_on_a_full_disk_leave_each_decision_once() -> anyhow::Result<()> {
     let disk = disk.context("a disk")?;
     rig.wait_condition("web", "ValidMetricFound")?;
     rig.proxy.close();
+    let mut began_by = None;
     for (queue, replicas) in [(48, 5), (15, 2)] {
         let filling = disk.fill(rig.node.id().context("the agent")?)?;
         wait_for("a disk that takes nothing", || {
@@ -301,6 +305,14 @@ fn kills_on_a_full_disk_leave_each_decision_once() -> anyhow::Result<()> {
             ensure!(policies[0]["current"] == replicas && policies[0]["scaled_ms"].is_i64(), "{policies:?}");
             Ok(())
         })?;
+        wait_for("the alert", || {
+            let alerts = rig.node.text("/api/v2/alerts")?;
+            ensure!(alerts.contains("Long") == (queue > 40), "{alerts}");
+            Ok(())
+        })?;
+        let now: Value = serde_json::from_str(&rig.node.text("/api/v1/query?query=time()")?)?;
+        let now: f64 = now["data"]["result"][1].as_str().context("a time")?.parse()?;
+        began_by.get_or_insert((now * 1000.0) as i64);
         rig.node.kill();
         filling.kill();
         rig.node.start()?;
@@ -319,6 +331,15 @@ fn kills_on_a_full_disk_leave_each_decision_once() -> anyhow::Result<()> {
         Ok(())
     })?;
     assert_eq!(rig.history()?, expected);
+    let told = wait_for("the alert's history", || {
+        let list = rig.lab.api("/alert-history?limit=1000")?;
+        let alerts = list["alerts"].as_array().context("alerts")?;
+        let told: Vec<Value> = alerts.iter().filter(|alert| alert["name"] == "Long").cloned().collect();
+        ensure!(told.iter().any(|alert| alert["ends_ms"].is_i64()), "{told:?}; {}", rig.log());
+        Ok(told)
+    })?;
+    assert!(told.len() == 1 && told[0]["offline"] == true, "{told:?}");
+    assert!(told[0]["starts_ms"].as_i64() <= began_by, "the first run knew when it began: {told:?}, {began_by:?}");
     Ok(())
 }
 

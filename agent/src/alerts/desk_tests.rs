@@ -126,7 +126,7 @@ impl Node {
                 None => drop(self.disk.remove(&key)),
             }
         }
-        self.events.extend(outcome.events.into_iter().flatten().map(|event| match event.kind {
+        self.events.extend(outcome.events.into_iter().map(|event| match event.kind {
             EventKind::Alert(event) => event,
             other => panic!("{other:?}"),
         }));

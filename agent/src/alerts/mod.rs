@@ -3,7 +3,7 @@
 //! ```text
 //! rules, Alertmanager's API ─> Desk ─┬─ manager (routes, groups, silences) ─ notices ─> Tellers ─> people
 //!                               │    └─ report (the rules of conduct) ─ begin, end, history ─> fleet
-//!                               └─ state with its events ─> Keep ─> store, one transaction
+//!                               └─ state with its events ─> store, one transaction, over a full disk and a kill
 //! ```
 //!
 //! The node tells receivers that are local (`local: true`, or those that reach what stands beside it) by itself and at
@@ -20,7 +20,6 @@ mod config;
 mod desk;
 #[cfg(test)]
 mod desk_tests;
-mod keep;
 pub mod report;
 #[cfg(test)]
 mod report_tests;

@@ -11,7 +11,7 @@
 //! Invariants:
 //! - Of each episode (an alert with one `starts_at`) the centre hears at most one begin and one end, or one history.
 //! - What an earlier run had begun is not sent as firing before a rule of this run says that it fires.
-//! - At most [`ALERTS_MAX`] alerts are followed and at most [`WAITING_MAX`] changes wait to be stored; what does
+//! - At most [`ALERTS_MAX`] alerts are followed and at most [`WAITING_MAX`] changes wait to be taken; what does
 //!   not fit is booked as loss.
 
 use crate::store::Change;
@@ -26,10 +26,8 @@ use std::time::Duration;
 pub const PREFIX: &str = "alerts/report/";
 /// Most alerts that are followed.
 pub const ALERTS_MAX: usize = 1000;
-/// Most changes that wait to be stored, while the store cannot write.
+/// Most changes that wait to be taken.
 pub const WAITING_MAX: usize = 2000;
-/// Most changes of one transaction: their events travel as one number.
-const ITEMS_AT_ONCE: usize = 128;
 /// Longest stored entry.
 const ENTRY_BYTES_MAX: usize = 256 << 10;
 /// Source of losses.
@@ -70,10 +68,10 @@ struct Item {
 /// What is to be stored, in one transaction.
 #[derive(Debug, Default, PartialEq)]
 pub struct Outcome {
-    /// Keys of the state.
+    /// Keys of the state, oldest change first.
     pub changes: Vec<Change>,
-    /// What happened, to each of them.
-    pub events: Vec<Option<Event>>,
+    /// What happened, oldest first.
+    pub events: Vec<Event>,
 }
 
 /// The core. One per agent.
@@ -218,24 +216,14 @@ impl Report {
         self.entries.len()
     }
 
-    /// What is to be stored next; nothing where all is. Where it could not be stored it is given back.
+    /// What is to be stored; nothing where all is.
     pub fn take(&mut self) -> Outcome {
         let mut outcome = Outcome::default();
-        for Item { fingerprint, state, event } in self.waiting.drain(..self.waiting.len().min(ITEMS_AT_ONCE)) {
+        for Item { fingerprint, state, event } in self.waiting.drain(..) {
             outcome.changes.push((format!("{PREFIX}{fingerprint}"), state));
-            outcome.events.push(event);
+            outcome.events.extend(event);
         }
         outcome
-    }
-
-    /// Takes back what could not be stored.
-    pub fn give_back(&mut self, outcome: Outcome, now: Now) {
-        for ((key, state), event) in outcome.changes.into_iter().zip(outcome.events).rev() {
-            if let Some(Ok(fingerprint)) = key.strip_prefix(PREFIX).map(str::parse) {
-                self.waiting.push_front(Item { fingerprint, state, event });
-            }
-        }
-        self.bound(now);
     }
 
     /// What had to be given up since this was asked last.

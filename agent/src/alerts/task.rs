@@ -1,7 +1,6 @@
 //! The async shell of alerts: whoever raises them, receivers, the store, and the local API.
 
 use super::desk::Desk;
-use super::keep::Keep;
 use super::stats::AlertStats;
 use super::teller::{Tellers, Told};
 use crate::board::Board;
@@ -59,17 +58,16 @@ impl AlertsTask {
     /// # Errors
     /// [`AlertsError`].
     pub async fn run(mut self, stop: CancellationToken) -> Result<(), AlertsError> {
-        let mut keep = Keep::new(self.store.clone());
         self.desk.begin(self.now());
         loop {
             let (now, is_up) = (self.now(), (self.link_up)());
             for notice in self.desk.turn(is_up, now) {
                 self.tellers.tell(notice, self.desk.config(), now);
             }
-            keep.save(&mut self.desk, now).await?;
+            self.save().await?;
             self.desk.answer();
             self.stats.note(&self.desk, now);
-            let wait = self.desk.next(now).unwrap_or(SLEEP_MAX).min(self.longest(&keep));
+            let wait = self.desk.next(now).unwrap_or(SLEEP_MAX).min(self.longest());
             tokio::select! {
                 () = stop.cancelled() => break,
                 Some(raised) = self.raised.recv() => self.take(raised),
@@ -87,14 +85,27 @@ impl AlertsTask {
         while let Some(told) = self.tellers.next_by(deadline.since(self.clock.mono())).await {
             self.done(told);
         }
-        let now = self.now();
-        keep.save(&mut self.desk, now).await?;
+        self.save().await?;
         self.desk.leave();
         Ok(())
     }
 
-    fn longest(&self, keep: &Keep) -> Duration {
-        if self.desk.waits_for_link() || keep.has_waiting() { LOOK_EVERY } else { SLEEP_MAX }
+    fn longest(&self) -> Duration {
+        if self.desk.waits_for_link() { LOOK_EVERY } else { SLEEP_MAX }
+    }
+
+    /// Stores what changed.
+    async fn save(&mut self) -> Result<(), Closed> {
+        let mut changes: Vec<_> = self.desk.changes().into_iter().collect();
+        let told = self.desk.report().take();
+        changes.extend(told.changes);
+        if !changes.is_empty() {
+            self.store.keep(changes, told.events).await?;
+        }
+        if let Some(loss) = self.desk.loss() {
+            self.store.record_loss(loss).await?;
+        }
+        Ok(())
     }
 
     fn take(&mut self, raised: Raised) {

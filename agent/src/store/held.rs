@@ -9,7 +9,7 @@
 //! with a number that was stored, or of another database, is old and means nothing. So nothing is taken up twice, and the
 //! file is not touched while the disk takes what it is given.
 //!
-//! What does not fit is counted in the snapshot, and booked by the start that finds it. File systems that never write in
+//! What does not fit, the oldest, is counted in the snapshot, and booked by the start that finds it. File systems that never write in
 //! place (btrfs, UBIFS) may refuse here too: then memory is all there is, and a kill costs what waits.
 
 use super::open::beside;
@@ -180,9 +180,10 @@ fn encode(epoch: u64, serial: u64, events: &[Event], state: &BTreeMap<String, Op
             }
         }
         let state_bytes = body.len();
-        body.extend(codec::encode(&&events[..kept]));
+        let (oldest, newest) = events.split_at(events.len() - kept);
+        body.extend(codec::encode(&newest));
         if HEADER + body.len() + 4 <= HALF {
-            let lost = events[kept..].iter().fold(lost, more);
+            let lost = oldest.iter().fold(lost, more);
             let (count, range) = lost.unwrap_or((0, TimeRange::at(UnixMillis(0))));
             let mut bytes = MARK.to_vec();
             for word in [epoch, serial, count, range.from.0 as u64, range.to.0 as u64] {
@@ -306,8 +307,9 @@ mod tests {
         let found = decode(&encode(1, 1, &events, &keys, more(None, &event(-7, 0))), 1).unwrap();
         let (lost, range) = found.lost.unwrap();
         assert_eq!(found.events.len() + usize::try_from(lost).unwrap(), 1001);
-        assert_eq!(found.events, events[..found.events.len()]);
-        assert_eq!(range, TimeRange { from: UnixMillis(-7), to: UnixMillis(999) });
+        let oldest = events.len() - found.events.len();
+        assert_eq!(found.events, events[oldest..]);
+        assert_eq!(range, TimeRange { from: UnixMillis(-7), to: UnixMillis(oldest as i64 - 1) });
         assert_eq!(found.state, state(&[("note", Some(100)), ("gone", None)]));
         // Whatever comes, it ends.
         let many: BTreeMap<String, Option<Vec<u8>>> = (0..4000).map(|n| (format!("{n:0>90}"), None)).collect();

@@ -245,13 +245,12 @@ impl Writer {
     fn wait(&mut self, state: Vec<Change>, events: Vec<Event>, now: Now) {
         self.held.set_aside();
         self.state_waiting.extend(state);
-        for event in events {
-            if self.events.len() < EVENTS_WAITING_MAX {
-                self.events.push(event);
-            } else {
-                self.held.lose(&event);
-                self.lose_events(1, TimeRange::at(event.at), now);
-            }
+        self.events.extend(events);
+        // The oldest go: what came last says how things are, such as that an alert has ended.
+        let over = self.events.len().saturating_sub(EVENTS_WAITING_MAX);
+        for event in self.events.drain(..over).collect::<Vec<_>>() {
+            self.held.lose(&event);
+            self.lose_events(1, TimeRange::at(event.at), now);
         }
     }
 
