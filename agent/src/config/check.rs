@@ -25,7 +25,7 @@ pub struct Checked {
 enum File {
     Local(Box<Local>),
     Signed(StreamName, Box<NodeConfig>, Layer),
-    Manifest(Layer),
+    Manifest(PathBuf, Layer),
 }
 
 /// Checks the files of one node: an agent.yaml, NodeConfigs of its streams, manifests; any of them may be absent. Blocks.
@@ -80,7 +80,7 @@ fn read(path: &Path, said: &mut Vec<String>) -> anyhow::Result<File> {
             "{name}: good manifests, {policies} and {workloads}; they take effect behind a NodeConfig, or where `scaling.files` names this file"
         ));
         let layer = Layer::new(&name, Origin::Manifest, &manifests::plain(&name, &text)?);
-        return Ok(File::Manifest(layer));
+        return Ok(File::Manifest(path.to_owned(), layer));
     }
     let document = read_document(&name, &text, None)?;
     let rules = document.spec.rules.as_ref().map(Sources::read).unwrap_or_default();
@@ -122,18 +122,21 @@ fn is_manifest(text: &str) -> bool {
 fn layers(mut files: Vec<File>) -> Vec<Layer> {
     // Manifests given here stand beside those that a config names; groups come in the order of their names, then the node.
     files.sort_by_key(|file| match file {
-        File::Manifest(_) => (0, String::new()),
+        File::Manifest(..) => (0, String::new()),
         File::Local(_) => (1, String::new()),
         File::Signed(stream, ..) => (if stream.as_str().starts_with("node/") { 3 } else { 2 }, stream.to_string()),
     });
     let sections = files.iter().filter_map(|file| match file {
         File::Local(local) => Some(&local.sections),
         File::Signed(_, document, _) => Some(&document.spec),
-        File::Manifest(_) => None,
+        File::Manifest(..) => None,
     });
-    let mut layers = scale::Manifests::layers(&Effective::of(sections).scaling);
+    let scaling = Effective::of(sections).scaling;
+    let mut layers = scale::Manifests::layers(&scaling);
     layers.extend(files.into_iter().filter_map(|file| match file {
-        File::Manifest(layer) | File::Signed(_, _, layer) => Some(layer),
+        // One that a config names is a layer already.
+        File::Manifest(path, layer) => (!scale::Manifests::are_in(&path, &scaling)).then_some(layer),
+        File::Signed(_, _, layer) => Some(layer),
         File::Local(_) => None,
     }));
     layers
@@ -232,6 +235,10 @@ mod tests {
             "{faults:?}"
         );
         assert!(said[0].starts_with("remark: agent.yaml: scaling.files[1]: there is no "), "{said:?}");
+        // One that is given as well is still one file.
+        let agent_of_given = agent.replace("own-*", "given");
+        let (_, faults) = check(&[("agent.yaml", &agent_of_given), ("given.yaml", WORKLOAD)]);
+        assert_eq!(faults, [""; 0]);
         let edge = format!("{CONFIG}{}", policy("two", "web"));
         let (_, faults) = check(&[("agent.yaml", agent), ("own-a.yaml", &policy("one", "web")), ("edge.yaml", &edge)]);
         assert!(faults[0].starts_with("edge.yaml:12: ") && faults[0].contains(" at own-a.yaml:7: "), "{faults:?}");

@@ -59,6 +59,13 @@ impl Manifests {
         };
         paths(config).into_iter().take(FILES_MAX).rev().filter_map(layer).collect()
     }
+
+    /// Whether a config names this file too, by whatever path. Blocks.
+    #[must_use]
+    pub fn are_in(file: &Path, config: &Config) -> bool {
+        let Ok(file) = file.canonicalize() else { return false };
+        paths(config).into_iter().take(FILES_MAX).any(|path| path.canonicalize().is_ok_and(|path| path == file))
+    }
 }
 
 /// The files that a config names, one more than are read where there are more.
