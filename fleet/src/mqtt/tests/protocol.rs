@@ -287,10 +287,12 @@ async fn a_revoked_key_is_cut_off_and_kept_out() {
     // Proved by TLS before the revocation, but without CONNECT yet.
     let (mut waiting, _) = bench.stream("b");
     tokio::task::yield_now().await;
+    let from = tokio::time::Instant::now();
     bench.admission.revoke(PIN);
     let words = v5::Disconnect::new(v5::DisconnectReasonCode::NotAuthorized);
     assert_eq!(client.receive_v5().await, words.into());
     assert_eq!(bench.end().await, EndReason::Revoked);
+    assert_eq!(from.elapsed(), Duration::ZERO, "no timer stands between");
 
     waiting.send(connect_v3(0, None)).await;
     let refused = v3::Connack::new(false, v3::ConnectReturnCode::NotAuthorized);
