@@ -268,7 +268,8 @@ mod tests {
         drop(file);
         let before = peak_kib();
         assert_eq!(images(&path).unwrap().len(), IMAGES_MAX);
-        let grown = peak_kib() - before;
+        // The kernel counts pages in batches: its peak may seem to sink.
+        let grown = peak_kib().saturating_sub(before);
         assert!(grown < 128 << 10, "{grown} KiB");
         // An entry without an end: 16 MiB of zeros are 16 KiB when they are packed.
         let mut endless = entry("layer/layer.tar", b"");
