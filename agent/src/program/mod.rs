@@ -133,7 +133,7 @@ fn words(said: &[u8]) -> String {
 /// Where it cannot be started.
 pub async fn run(program: &Program, limit: Instant) -> io::Result<Ran> {
     let mark = format!("{}.{}", std::process::id(), RUNS.fetch_add(1, Ordering::Relaxed));
-    let (mut process, input, mut out, mut err) = spawn(program, &mark)?;
+    let (mut process, input, mut out, mut err) = begin(program, &mark, limit).await?;
     let group = process.pid();
     let end = {
         let feed = async {
@@ -173,6 +173,19 @@ pub async fn run(program: &Program, limit: Instant) -> io::Result<Ran> {
         },
     };
     Ok(Ran { end, stdout: out.kept, stderr: err.kept })
+}
+
+/// Starts it. One that somebody has open for writing, because it is being replaced, is tried again for a moment.
+async fn begin(program: &Program, mark: &str, limit: Instant) -> io::Result<Spawned> {
+    let limit = limit.min(Instant::now() + GRACE / 5);
+    loop {
+        match spawn(program, mark) {
+            Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy && Instant::now() < limit => {
+                sleep(LOOK_MAX).await;
+            }
+            begun => return begun,
+        }
+    }
 }
 
 type Spawned = (Process, pipe::Sender, Said, Said);

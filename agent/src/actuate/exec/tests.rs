@@ -101,6 +101,15 @@ async fn failures_have_a_reason() {
 }
 
 #[tokio::test]
+async fn a_program_that_is_being_replaced_is_waited_for() {
+    let hook = Hook::new("echo '{\"replicas\": 4}'");
+    let writer = std::fs::File::options().append(true).open(hook.folder.path().join("hook")).unwrap();
+    // Closed once the first try was refused: the one that stands first is polled first.
+    let (observed, ()) = tokio::join!(hook.observed(), async { drop(writer) });
+    assert_eq!(observed.unwrap().spec_replicas, 4);
+}
+
+#[tokio::test]
 async fn what_left_its_group_is_ended_where_many_end_at_once() {
     let script = "setsid sleep 600 & echo $! > one; echo '{\"replicas\": 1}'";
     let hooks: Vec<Hook> = (0..12).map(|_| Hook::new(script)).collect();
