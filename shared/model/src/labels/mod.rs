@@ -194,14 +194,14 @@ impl LabelsBuilder {
     }
 
     /// The label set. Over-long values are cut at a character boundary rather than refused, because a device name
-    /// that is too long must not cost its measurements.
-    ///
-    /// # Panics
-    /// If more than [`LABELS_MAX`] labels were added, or names of more than 8 KiB: callers add a bounded few.
+    /// that is too long must not cost its measurements. Callers add a bounded few; where one did not, the last ones are
+    /// left out, because labels from a config or a container must not cost the agent.
     #[must_use]
+    #[expect(clippy::missing_panics_doc, reason = "it panics for no input")]
     pub fn build(mut self) -> Labels {
         self.0.cut_values(if self.0.bytes() > LABEL_BYTES_MAX { 128 } else { 1024 });
-        Labels(self.0.pack().expect("names are unique by construction, few, and values were cut"))
+        self.0.fit();
+        Labels(self.0.pack().expect("names are unique by construction, and what does not fit is left out"))
     }
 }
 
@@ -230,6 +230,17 @@ mod tests {
         let long = "é".repeat(100_000);
         let all = (0..40).fold(LabelsBuilder::metric("m"), |b, i| b.label(&format!("{i:0>144}"), long.clone()));
         assert_eq!(all.build().len(), 41);
+    }
+
+    #[test]
+    fn the_builder_takes_whatever_is_added() {
+        let many = (0..100).fold(LabelsBuilder::metric("m"), |b, i| b.label(&format!("l{i}"), "v")).build();
+        assert_eq!((many.len(), many.metric(), many.value("l62"), many.value("l63")), (LABELS_MAX, "m", "v", ""));
+        let long = (0..4).fold(LabelsBuilder::metric("m"), |b, i| b.label(&format!("{i}").repeat(4500), "v")).build();
+        assert_eq!((long.len(), long.metric()), (4, "m"), "three of the four have room");
+        assert_eq!(LabelsBuilder::metric("").label("", "x").build(), Labels::default());
+        assert_eq!(LabelsBuilder::metric(&"m".repeat(1 << 20)).build().metric().len(), 128);
+        assert_eq!(LabelsBuilder::metric("m").label(&"n".repeat(1 << 20), "v").build().len(), 1);
     }
 
     #[test]

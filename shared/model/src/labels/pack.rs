@@ -62,6 +62,19 @@ impl Draft {
         }
     }
 
+    /// Leaves out what no set takes: pairs without a name or a value, and those that came last where there is no room.
+    pub(super) fn fit(&mut self) {
+        let (mut pairs, mut bytes) = (0, 0);
+        self.spans.retain(|span| {
+            let takes = span.name + span.value;
+            let fits = span.name > 0 && span.value > 0 && pairs < LABELS_MAX && bytes + takes <= LABEL_BYTES_MAX;
+            if fits {
+                (pairs, bytes) = (pairs + 1, bytes + takes);
+            }
+            fits
+        });
+    }
+
     /// The set. A value that is empty stands for no label.
     ///
     /// # Errors
