@@ -21,22 +21,13 @@ use serde::de::DeserializeOwned;
 use std::fmt;
 use tree::{Node, Tree};
 
-/// How many lines a text has to YAML, an empty one behind its last break not among them. A carriage return alone ends a
-/// line too (YAML 1.2.2, section 5.4), which [`str::lines`] does not know.
-#[must_use]
-pub fn line_count(text: &str) -> u64 {
-    let mut breaks = text.bytes().zip(text.bytes().skip(1).chain([0]));
-    let ended = breaks.by_ref().filter(|pair| pair.0 == b'\n' || (pair.0 == b'\r' && pair.1 != b'\n')).count();
-    (ended + usize::from(!text.is_empty() && !text.ends_with(['\n', '\r']))) as u64
-}
-
 /// Longest text that is read.
 pub const TEXT_BYTES_MAX: usize = 1 << 20;
 
 /// Something in a file that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct Fault {
-    /// Line, from 1, where it is known; lines as [`line_count`] counts them.
+    /// Line, from 1, where it is known; lines are those of [`lines`].
     pub line: Option<u64>,
     /// The key, dotted, with indices in brackets: `logs.files[0].paths`; empty for the whole file.
     pub key: String,
@@ -82,6 +73,18 @@ impl fmt::Display for Faults {
         let lines: Vec<String> = self.faults.iter().map(|fault| fault.in_file(&self.file)).collect();
         f.write_str(&lines.join("\n"))
     }
+}
+
+/// The lines of a text as YAML has them, each with its break. A carriage return alone ends a line too (YAML 1.2.2, section
+/// 5.4), which [`str::lines`] does not know.
+pub fn lines(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        let end = rest.find(['\n', '\r']).map_or(rest.len(), |at| at + 1 + usize::from(rest[at..].starts_with("\r\n")));
+        let (line, behind) = rest.split_at(end);
+        rest = behind;
+        Some(line).filter(|line| !line.is_empty())
+    })
 }
 
 /// A value with the lines of its keys.
@@ -146,13 +149,13 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_counted_as_yaml_does() {
-        let counts = [("", 0), ("a", 1), ("a\n", 1), ("a\r", 1), ("a\r\nb", 2), ("a\rb\n\rc", 4), ("\r\r\n", 2)];
-        for (text, count) in counts {
-            assert_eq!(line_count(text), count, "{text:?}");
-        }
-        let fault = fault("name: a\ron: b\n");
-        assert_eq!(fault.line, Some(2));
+    fn lines_are_yamls() {
+        assert_eq!(lines("a\rb\n\rc\r\n\nd").collect::<Vec<_>>(), ["a\r", "b\n", "\r", "c\r\n", "\n", "d"]);
+        assert_eq!(
+            (lines("").count(), lines("a").count(), lines("a\r").count(), lines("\r\r\n").count()),
+            (0, 1, 1, 2)
+        );
+        assert_eq!(fault("name: a\ron: b\n").line, Some(2));
     }
 
     #[test]

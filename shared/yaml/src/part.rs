@@ -8,6 +8,7 @@
 //! - What stands before a part becomes blank lines and spaces, so that a line of the part is the same line of the file.
 //! - A part is never larger than its file.
 
+use crate::lines;
 use serde_saphyr::granit_parser::{Event, Parser, Span};
 
 /// The documents of a text, which `---` at the begin of a line parts; those without content are left out. Each begins
@@ -17,11 +18,11 @@ pub fn documents(text: &str) -> Vec<String> {
     let mut documents = Vec::new();
     let mut document = String::new();
     let mut end = |document: &mut String, at: usize| {
-        let has_content = document.lines().any(|line| !matches!(line.trim_start().bytes().next(), None | Some(b'#')));
+        let has_content = lines(document).any(|line| !matches!(line.trim_start().bytes().next(), None | Some(b'#')));
         let found = std::mem::replace(document, "\n".repeat(at));
         documents.extend(Some(found).filter(|_| has_content));
     };
-    for (at, line) in text.split_inclusive('\n').enumerate() {
+    for (at, line) in lines(text).enumerate() {
         let is_marker = |marker: &str| {
             line.strip_prefix(marker).is_some_and(|rest| rest.chars().next().is_none_or(|c| c.is_whitespace()))
         };
@@ -176,6 +177,8 @@ mod tests {
         assert_eq!(found, ["# head\na: 1\n", "\n\n\n\n   \nb: |\n  ---\n  x\n", "\n\n\n\n\n\n\n\n    {c: 2}\n"]);
         assert_eq!(documents("a: 1"), ["a: 1"]);
         assert_eq!(documents("---\n# only\n"), [""; 0]);
+        // A carriage return alone ends a line, and with it a comment.
+        assert_eq!(documents("# a\rb: 1\r---\rc: 2\r"), ["# a\rb: 1\r", "\n\n   \rc: 2\r"]);
     }
 
     #[test]

@@ -72,7 +72,7 @@ impl Places {
                 _ => {}
             }
         }
-        let last = crate::line_count(text);
+        let last = crate::lines(text).count() as u64;
         places.root = places.root.or_else(|| (last > 0).then_some(last));
         places
     }
