@@ -132,10 +132,12 @@ fn layers(mut files: Vec<File>) -> Vec<Layer> {
         File::Manifest(..) => None,
     });
     let scaling = Effective::of(sections).scaling;
+    let named = scale::Manifests::files(&scaling);
+    let is_named = |path: &Path| path.canonicalize().is_ok_and(|path| named.contains(&path));
     let mut layers = scale::Manifests::layers(&scaling);
     layers.extend(files.into_iter().filter_map(|file| match file {
         // One that a config names is a layer already.
-        File::Manifest(path, layer) => (!scale::Manifests::are_in(&path, &scaling)).then_some(layer),
+        File::Manifest(path, layer) => (!is_named(&path)).then_some(layer),
         File::Signed(_, _, layer) => Some(layer),
         File::Local(_) => None,
     }));

@@ -60,11 +60,10 @@ impl Manifests {
         paths(config).into_iter().take(FILES_MAX).rev().filter_map(layer).collect()
     }
 
-    /// Whether a config names this file too, by whatever path. Blocks.
+    /// The files that a config names, without links. Blocks.
     #[must_use]
-    pub fn are_in(file: &Path, config: &Config) -> bool {
-        let Ok(file) = file.canonicalize() else { return false };
-        paths(config).into_iter().take(FILES_MAX).any(|path| path.canonicalize().is_ok_and(|path| path == file))
+    pub fn files(config: &Config) -> BTreeSet<PathBuf> {
+        paths(config).into_iter().take(FILES_MAX).filter_map(|path| path.canonicalize().ok()).collect()
     }
 }
 
@@ -108,7 +107,7 @@ pub fn documents(file: &str, text: &str) -> Result<(Vec<ScalingPolicy>, Vec<Work
             Kind::Workload => Workload::parse(&document.name, &document.spec).map(|workload| workloads.push(workload)),
             other => {
                 let problem = format!("{} is not expected here: ScalingPolicy or Workload is", other.as_str());
-                let line = document.spec.lines().position(|line| !line.trim().is_empty());
+                let line = skerry_yaml::lines(&document.spec).position(|line| !line.trim().is_empty());
                 Err(vec![Fault { line: line.map(|at| at as u64 + 1), key: "kind".into(), problem }])
             }
         };
