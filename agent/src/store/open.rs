@@ -360,10 +360,11 @@ fn invalid(column: usize, error: codec::DecodeError) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Blob, Box::new(error))
 }
 
-/// Series of the newest block are taken to be active. The others are silent; those not marked so are returned.
+/// Series of the newest block are taken to be active, whatever epoch it is of: a run may end before its first one is written.
+/// The others are silent; those not marked so are returned.
 fn read_series(db: &Connection, config: &Config, streams: &[Stream]) -> rusqlite::Result<(SeriesMap, Vec<SeriesId>)> {
     let highest: u32 = db.query_row("SELECT ifnull(max(id), 0) FROM series", [], |row| row.get(0))?;
-    let metrics = streams.iter().filter(|stream| stream.kind == StreamKind::Metrics && stream.current);
+    let metrics = streams.iter().filter(|stream| stream.kind == StreamKind::Metrics);
     let mut active: BTreeSet<SeriesId> = BTreeSet::new();
     if let Some(block) = metrics.filter_map(|stream| stream.blocks.back()).max_by_key(|block| block.id) {
         let body: Vec<u8> = db.query_row("SELECT body FROM block WHERE id = ?1", [block.id], |row| row.get(0))?;

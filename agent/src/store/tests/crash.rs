@@ -53,6 +53,28 @@ fn a_crash_begins_a_new_epoch_of_samples_alone_and_says_so() {
 }
 
 #[test]
+fn runs_that_end_before_their_first_block_use_the_same_numbers() {
+    let numbered = |rig: &mut Rig| {
+        let read = |row: &rusqlite::Row<'_>| row.get::<_, u32>(0);
+        rig.w().db.query_row("SELECT count(*) FROM series", [], read).unwrap()
+    };
+    let mut rig = Rig::new();
+    rig.scrapes(1, 3);
+    rig.flush();
+    for _ in 0..5 {
+        rig.crash();
+        rig.open();
+        rig.scrapes(1, 3);
+        assert_eq!((numbered(&mut rig), rig.blocks(StreamKind::Metrics)), (3, 1));
+    }
+    rig.flush();
+    assert_eq!((numbered(&mut rig), rig.blocks(StreamKind::Metrics)), (3, 2));
+    let mut fleet = Fleet::default();
+    fleet.sync(&mut rig);
+    assert_eq!(fleet.of(StreamKind::Metrics).len(), 2);
+}
+
+#[test]
 fn positions_stand_exactly_behind_the_stored_lines() {
     let mut rig = Rig::new();
     rig.log(&["1", "2"], "2");
