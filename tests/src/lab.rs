@@ -247,6 +247,23 @@ impl Lab {
         wait_for("the server", || self.text("/readyz").map(drop)).with_context(|| tail(&self.server_log()))
     }
 
+    /// How a node and the server stand, for the message of a test that waited in vain: the counters of what goes between
+    /// them, and what their logs end with.
+    #[must_use]
+    pub fn told_of(&self, node: &Node) -> String {
+        let counters = |text: anyhow::Result<String>, prefix: &str| match text {
+            Ok(text) => text.lines().filter(|line| line.starts_with(prefix)).map(|line| format!("{line}\n")).collect(),
+            Err(error) => format!("no metrics: {error:#}\n"),
+        };
+        format!(
+            "the node:\n{}{}\nthe server:\n{}{}",
+            counters(node.text("/metrics"), "skerry_sync_"),
+            tail(&node.log()),
+            counters(self.text("/metrics"), "skerry_fleet_ingest_"),
+            tail(&self.server_log())
+        )
+    }
+
     /// The server's log.
     #[must_use]
     pub fn server_log(&self) -> PathBuf {

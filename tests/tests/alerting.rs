@@ -150,6 +150,17 @@ fn states(node: &Alone) -> anyhow::Result<Vec<(String, String)>> {
     Ok(alerts)
 }
 
+/// Seconds after which `Warm` has waited for a while; more than time is rounded by.
+const WAITED: f64 = 4.0;
+
+/// For how long `Warm` had waited, at each evaluation that is known; time without power does not count.
+fn waited(node: &Alone) -> anyhow::Result<Vec<f64>> {
+    let found = get(node, "/api/v1/query?query=ALERTS_FOR_STATE%7Balertname%3D%22Warm%22%7D%5B10m%5D")?;
+    let values = found["data"]["result"][0]["values"].as_array().cloned().unwrap_or_default();
+    let waited = |value: &Value| Some(value[0].as_f64()? - value[1].as_str()?.parse::<f64>().ok()?);
+    Ok(values.iter().filter_map(waited).collect())
+}
+
 /// Waits for evaluations that saw what was pushed before, however many there were since the start.
 fn settled(node: &Alone) -> anyhow::Result<()> {
     let file = node.folder().join("rules.yml");
@@ -193,9 +204,14 @@ fn somebody_on_site_is_told_at_once_and_never_twice() -> anyhow::Result<()> {
     })
     .with_context(|| node.log())?;
 
-    // Power loss in the middle: nobody is told again, and what waited waits. Since when it counts is for the tests of the
-    // crate: time without power moves it, and by less than can be told from a new beginning here.
+    // Power loss in the middle: nobody is told again, and what waited goes on waiting.
     for _ in 0..2 {
+        wait_for("a while of waiting, on the disk", || {
+            let waited = waited(&node)?;
+            ensure!(waited.last().is_some_and(|last| *last >= WAITED), "{waited:?}");
+            Ok(())
+        })
+        .with_context(|| node.log())?;
         node.kill();
         node.start()?;
         // Programs push again and again; what was pushed last is kept once a minute.
@@ -203,6 +219,8 @@ fn somebody_on_site_is_told_at_once_and_never_twice() -> anyhow::Result<()> {
         settled(&node).with_context(|| node.log())?;
         let found = states(&node)?;
         ensure!(found.len() == 2 && found[0].1 == "firing" && found[1].1 == "pending", "{found:?}");
+        let waited = waited(&node)?;
+        assert!(waited.last().is_some_and(|last| *last >= WAITED), "`for` is not begun anew: {waited:?}");
     }
     assert_eq!(hook.heard().len(), 1, "{:?}", hook.heard());
 

@@ -96,6 +96,7 @@ impl Rig {
             ensure!(found == expected, "{found:?}");
             Ok(())
         })
+        .with_context(|| self.lab.told_of(&self.node))
     }
 
     fn close_link(&self) -> anyhow::Result<()> {
