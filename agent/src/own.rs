@@ -187,7 +187,7 @@ pub fn observe(vitals: &Vitals) -> Vec<Observation> {
     let mut observations: Vec<Observation> = rows.into_iter().map(row).collect();
     if let Some(kept) = &vitals.kept {
         let kept = kept.borrow();
-        observations.push(row((&KEPT_DB, &[], (kept.db_bytes + kept.wal_bytes) as f64)));
+        observations.push(row((&KEPT_DB, &[], kept.file_bytes() as f64)));
         observations.push(row((&KEPT_SAMPLES, &[], kept.samples as f64)));
         observations.push(row((&KEPT_EVICTED, &[], kept.evicted_blocks as f64)));
     }

@@ -153,10 +153,33 @@ impl Vitals {
             problems: self.problems().into_iter().map(short).collect(),
             backlog: store.backlog.clone(),
             rss_bytes: host::usage().resident_bytes,
-            db_bytes: std::iter::once(&self.store)
-                .chain(&self.kept)
-                .map(|stats| stats.borrow().db_bytes + stats.borrow().wal_bytes)
-                .sum(),
+            db_bytes: std::iter::once(&self.store).chain(&self.kept).map(|stats| stats.borrow().file_bytes()).sum(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    /// Figures that are borrowed twice at once wait for ever where the store writes new ones in between.
+    #[test]
+    fn facts_are_read_while_the_store_writes_its_figures() {
+        let (figures, store) = watch::channel(Arc::new(Stats::new(Mono(0))));
+        let vitals = Vitals::idle(Clock::system(), store);
+        let (done_in, done) = mpsc::sync_channel(1);
+        std::thread::spawn(move || {
+            (0..20_000).for_each(|_| drop(vitals.facts()));
+            let _ = done_in.send(());
+        });
+        let writes = std::thread::spawn(move || {
+            while !figures.is_closed() {
+                figures.send_modify(|stats| Arc::make_mut(stats).db_bytes += 1);
+            }
+        });
+        done.recv_timeout(Duration::from_mins(1)).expect("nobody waits for ever");
+        writes.join().unwrap();
     }
 }

@@ -71,7 +71,7 @@ pub struct Stats {
 }
 
 impl Stats {
-    pub(super) const fn new(now: Mono) -> Self {
+    pub(crate) const fn new(now: Mono) -> Self {
         Self {
             db_bytes: 0,
             wal_bytes: 0,
@@ -103,6 +103,12 @@ impl Stats {
             last_error: None,
             day_began: now,
         }
+    }
+
+    /// Size of the database with its write-ahead log, in bytes.
+    #[must_use]
+    pub const fn file_bytes(&self) -> u64 {
+        self.db_bytes + self.wal_bytes
     }
 
     pub(super) fn wrote(&mut self, bytes: u64, now: Mono) {
