@@ -71,7 +71,12 @@ impl Proxy {
     }
 
     async fn accept(self, listener: TcpListener) {
-        while let Ok((mut near, _)) = listener.accept().await {
+        loop {
+            // A connection that ended before it was taken may come as an error, which must not end the link for good.
+            let Ok((mut near, _)) = listener.accept().await else {
+                tokio::task::yield_now().await;
+                continue;
+            };
             let (target, cut) = self.with(|state| (state.is_open.then_some(state.target), state.cut.clone()));
             let Some(target) = target else { continue };
             self.with(|state| state.connections += 1);
