@@ -76,6 +76,8 @@ pub(super) struct Live {
     cpu: Option<Working>,
     ooms: Option<f64>,
     was_oom_killed: bool,
+    /// When it was killed for want of memory while nobody knew whose it is, and whether soon after its start.
+    unplaced_kill: Option<(UnixMillis, bool)>,
     /// Memory that it uses, and its limit, in bytes.
     working: u64,
     limit: u64,
@@ -216,6 +218,7 @@ impl Core {
                 _ => {}
             }
         }
+        self.place_kills();
         if self.processors > 0 {
             self.settings.most.cpu_milli = self.processors * 1000;
         }
@@ -359,6 +362,12 @@ impl Core {
     }
 
     fn oom(&mut self, live: &mut Live, at: UnixMillis) {
+        let is_early = live.started.is_some_and(|started| (0..EARLY_MS).contains(&at.0.saturating_sub(started.0)));
+        // Were it taken for counted, those of the next minute would not count either, as the same.
+        if self.used(live).is_none() {
+            live.unplaced_kill.get_or_insert((at, is_early));
+            return;
+        }
         // The runtime, the cgroup's counter and the container's state may all tell of it, and the runtime once more after
         // a restart of the agent.
         if !live.instance.is_killed_anew(at) {
@@ -373,7 +382,7 @@ impl Core {
             used.is_saved = false;
         }
         live.instance = instance;
-        live.early_oom = live.started.is_some_and(|started| (0..EARLY_MS).contains(&at.0.saturating_sub(started.0)));
+        live.early_oom = is_early;
     }
 
     /// The runtime says how a container has ended: its cgroup, which counts kills, goes with it.
@@ -393,6 +402,20 @@ impl Core {
         self.live.insert(id.to_owned(), live);
     }
 
+    /// Takes in the kills of containers of which the runtime's word came later; their limits are known by now too.
+    fn place_kills(&mut self) {
+        let placed = self.live.iter().filter(|(_, live)| live.unplaced_kill.is_some() && live.subject.is_some());
+        let placed: Vec<String> = placed.map(|(id, _)| id.clone()).collect();
+        for id in placed {
+            let Some(mut live) = self.live.remove(&id) else { continue };
+            if let Some((at, was_early)) = live.unplaced_kill.take() {
+                self.oom(&mut live, at);
+                live.early_oom |= was_early;
+            }
+            self.live.insert(id, live);
+        }
+    }
+
     /// Moves all moments when the wall clock was set: else all that comes would be too old for years, or all that was
     /// would weigh nothing.
     fn mind_clock(&mut self, now: Now) {
@@ -409,6 +432,7 @@ impl Core {
         for live in self.live.values_mut() {
             live.instance.shift(by_ms);
             let moved = |at: UnixMillis| UnixMillis(at.0.saturating_add(by_ms));
+            live.unplaced_kill = live.unplaced_kill.map(|(at, was_early)| (moved(at), was_early));
             live.cpu = live.cpu.map(|of| Working { since: moved(of.since), read_at: moved(of.read_at), ..of });
         }
     }

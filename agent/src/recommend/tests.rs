@@ -236,6 +236,30 @@ fn a_crash_loop_is_measured_and_answered() {
 }
 
 #[test]
+fn a_kill_before_the_runtimes_word_counts_once_it_has_come() {
+    let policies = vec![policy(TargetKind::Container, "web", UpdateMode::Auto, Bounds::default())];
+    let recommender = Recommender::new(policies, Settings::default(), &[], now(0));
+    let web = Container { mib: 15, ..Container::named(1, "web") };
+    let nameless = Container { labels: Vec::new(), ..Container::named(1, "web") };
+    let look = |of: &Container, at: i64| {
+        let mut values = of.values(at);
+        values.push((of.series("container_start_time_seconds", &[]), START as f64 / 1000.0));
+        values.push((of.series("container_spec_memory_limit_bytes", &[]), (500u64 << 20) as f64));
+        recommender.push(&Scrape { at: UnixMillis(START + at), values }, now(at));
+    };
+    look(&nameless, 0);
+    // It is killed again and again, as it is started again, and before anybody says what it is called.
+    for at in [300, 600, 1200] {
+        recommender.lacked_memory(&id(1), UnixMillis(START + at));
+    }
+    (2..130).for_each(|at| look(&web, at * 1000));
+    let candidate = recommender.candidates().remove(0);
+    let expected = 600.0 * 1.15 * 1_048_576.0;
+    let target = candidate.recommended.target.memory as f64;
+    assert!((expected..expected * 1.08).contains(&target) && candidate.early_oom, "{candidate:?}");
+}
+
+#[test]
 fn a_counter_that_begins_anew_tells_of_a_kill() {
     for (counts, kills) in [
         ([0.0, 0.0, 0.0], 0),
