@@ -404,7 +404,8 @@ impl Core {
 
     /// Takes in the kills of containers of which the runtime's word came later; their limits are known by now too.
     fn place_kills(&mut self) {
-        let placed = self.live.iter().filter(|(_, live)| live.unplaced_kill.is_some() && live.subject.is_some());
+        let is_known = |live: &Live| live.subject.as_ref().is_some_and(|subject| self.used.contains_key(subject));
+        let placed = self.live.iter().filter(|(_, live)| live.unplaced_kill.is_some() && is_known(live));
         let placed: Vec<String> = placed.map(|(id, _)| id.clone()).collect();
         for id in placed {
             let Some(mut live) = self.live.remove(&id) else { continue };
