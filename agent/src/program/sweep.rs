@@ -3,20 +3,21 @@
 use super::{LOOK_MAX, LOOK_MIN};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
 use std::collections::HashSet;
-use std::io::Read;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::Semaphore;
 
-/// Passes over all processes that look for what is left.
-const SWEEPS_MAX: usize = 20;
+/// Passes over all processes that look for what is left: a second, with their pauses.
+const SWEEPS_MAX: usize = 25;
 /// The variable that children inherit; early among all of them, since they are sorted.
 pub(super) const MARK: &str = "AGENT_RUN";
 /// Longest environment that is read.
-const ENVIRONMENT_BYTES_MAX: u64 = 128 << 10;
+const ENVIRONMENT_BYTES_MAX: usize = 128 << 10;
 
 /// Among a process's flags: it is a thread of the kernel (PF_KTHREAD).
-const KERNEL_THREAD: u32 = 0x0020_0000;
+const KERNEL_THREAD: u64 = 0x0020_0000;
 
 /// One looks at a time: each look reads every environment, on a thread with a heap of its own.
 static TURN: Semaphore = Semaphore::const_new(1);
@@ -57,14 +58,14 @@ fn look_after(runs: &[Ended]) -> bool {
     let (mut killed, mut is_clear, mut pause) = (Vec::new(), false, LOOK_MIN);
     for _ in 0..SWEEPS_MAX {
         let look = kill_marked(&marks);
-        is_clear = look.killed.is_empty();
+        is_clear = look.killed.is_empty() && !look.sees_a_change;
         killed.extend(look.killed);
-        if look.sees_a_change {
-            std::thread::sleep(pause);
-            pause = (pause * 2).min(LOOK_MAX);
-        } else if is_clear {
+        if is_clear {
             break;
         }
+        // What was killed ends, and what becomes another program has become it, once they have had the processor.
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(LOOK_MAX);
     }
     if std::process::id() == 1 {
         let groups = runs.iter().filter_map(|run| run.group).map(|group| WaitId::Pgid(Some(group)));
@@ -77,46 +78,75 @@ fn look_after(runs: &[Ended]) -> bool {
 #[derive(Default)]
 struct Look {
     killed: Vec<Pid>,
-    /// One was just becoming another program, and had no variables yet.
+    /// One was just becoming another program, or ending: what it is cannot be told yet.
     sees_a_change: bool,
 }
 
 /// Kills all processes that have one of the marks among their variables.
 fn kill_marked(marks: &HashSet<&[u8]>) -> Look {
-    let (mut look, mut variables) = (Look::default(), Vec::new());
-    let is_wanted = |variable: &[u8]| {
-        let mark = variable.strip_prefix(MARK.as_bytes()).and_then(|rest| rest.strip_prefix(b"="));
-        mark.is_some_and(|mark| marks.contains(mark))
-    };
+    let (mut look, mut room) = (Look::default(), vec![0; ENVIRONMENT_BYTES_MAX]);
     for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
         let pid = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()).and_then(Pid::from_raw);
         let Some(pid) = pid else { continue };
-        let Ok(file) = std::fs::File::open(entry.path().join("environ")) else { continue };
-        variables.clear();
-        if file.take(ENVIRONMENT_BYTES_MAX).read_to_end(&mut variables).is_err() {
-            continue;
-        }
-        if variables.split(|byte| *byte == 0).any(is_wanted) {
-            look.killed.push(pid);
-            let _ = rustix::process::kill_process(pid, Signal::KILL);
-        } else if variables.is_empty() && is_changing(&entry.path()) {
-            look.sees_a_change = true;
+        let environ = File::open(entry.path().join("environ"));
+        match judge(environ, &entry.path(), &mut room, marks) {
+            Seen::Marked => {
+                look.killed.push(pid);
+                let _ = rustix::process::kill_process(pid, Signal::KILL);
+            }
+            Seen::Changing => look.sees_a_change = true,
+            Seen::Other => {}
         }
     }
     look
 }
 
-/// Whether a process without variables is in the middle of execve: for a moment it has its new memory, and neither
-/// variables nor arguments in it. Those of the kernel and dead ones never have any; a program that was given no variables
-/// has arguments.
-fn is_changing(process: &Path) -> bool {
+/// What a process is to a look.
+#[derive(Debug, PartialEq, Eq)]
+enum Seen {
+    /// It carries one of the marks.
+    Marked,
+    /// It carries none.
+    Other,
+    /// It has to be looked at again.
+    Changing,
+}
+
+/// What the process is whose variables were opened.
+///
+/// The opened file belongs to the memory that the process had then. With execve that memory goes, and nothing can be
+/// read any more, though the process goes on with the same variables in new memory; nothing is there to be opened
+/// either while it ends. One read takes all there is, so that the memory cannot go in the middle.
+fn judge(environ: io::Result<File>, process: &Path, room: &mut [u8], marks: &HashSet<&[u8]>) -> Seen {
+    let read = match environ {
+        Ok(mut file) => file.read(room),
+        // Somebody else's, which the program could not have become without its mark being kept from everybody.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Seen::Other,
+        Err(_) => Ok(0),
+    };
+    let variables = &room[..read.unwrap_or(0)];
+    let is_wanted = |variable: &[u8]| {
+        let mark = variable.strip_prefix(MARK.as_bytes()).and_then(|rest| rest.strip_prefix(b"="));
+        mark.is_some_and(|mark| marks.contains(mark))
+    };
+    match variables.split(|byte| *byte == 0).any(is_wanted) {
+        true => Seen::Marked,
+        false if variables.is_empty() && has_variables(process) => Seen::Changing,
+        false => Seen::Other,
+    }
+}
+
+/// Whether a process of which no variables could be read has some, or may have: not one of the kernel's, not one that
+/// is dead, and not one of which the kernel says where its variables are, and that there are none.
+fn has_variables(process: &Path) -> bool {
     let Ok(stat) = std::fs::read_to_string(process.join("stat")) else { return false };
-    // PID (NAME) STATE PPID PGRP SESSION TTY TPGID FLAGS
-    let mut fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields).split_ascii_whitespace();
-    let is_alive = fields.next().is_some_and(|state| !matches!(state, "Z" | "X"));
-    let flags = fields.nth(5).and_then(|flags| flags.parse::<u32>().ok());
-    let is_kernels = flags.is_none_or(|flags| flags & KERNEL_THREAD != 0);
-    is_alive && !is_kernels && std::fs::read(process.join("cmdline")).is_ok_and(|words| words.is_empty())
+    // PID (NAME) STATE PPID PGRP SESSION TTY TPGID FLAGS ... ENV_START ENV_END EXIT_CODE: fields 3, 9, 50 and 51.
+    let fields: Vec<&str> = stat.rsplit_once(')').map_or("", |(_, fields)| fields).split_ascii_whitespace().collect();
+    let number = |field: usize| fields.get(field - 3).and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
+    let is_alive = fields.first().is_some_and(|state| !matches!(*state, "Z" | "X"));
+    let is_kernels = number(9) & KERNEL_THREAD != 0;
+    let has_none = number(50) != 0 && number(50) == number(51);
+    is_alive && !is_kernels && !has_none
 }
 
 /// The first process of a container inherits the orphans and has to take note of their end, or they stay as zombies.
@@ -131,5 +161,84 @@ fn bury<'a>(all: impl Iterator<Item = WaitId<'a>>) {
                 Err(_) => break,
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+    use std::path::PathBuf;
+    use std::process::{Child, Command, Stdio};
+
+    const MARKS: [&[u8]; 1] = [b"test.7"];
+
+    struct Begun(Child);
+
+    impl Begun {
+        /// A shell that waits for a line; with the mark or without any variable.
+        fn shell(script: &str, is_marked: bool) -> Self {
+            let mut command = Command::new("/bin/sh");
+            command.args(["-c", script]).env_clear().stdin(Stdio::piped()).stdout(Stdio::piped());
+            if is_marked {
+                command.env(MARK, "test.7");
+            }
+            Self(command.spawn().unwrap())
+        }
+
+        fn path(&self) -> PathBuf {
+            format!("/proc/{}", self.0.id()).into()
+        }
+
+        fn environ(&self) -> io::Result<File> {
+            File::open(self.path().join("environ"))
+        }
+
+        fn judged(&self, environ: io::Result<File>) -> Seen {
+            judge(environ, &self.path(), &mut vec![0; ENVIRONMENT_BYTES_MAX], &HashSet::from(MARKS))
+        }
+
+        /// Lets it go on, and waits for what it says next.
+        fn go_on(&mut self) {
+            self.0.stdin.as_mut().unwrap().write_all(b"\n").unwrap();
+            assert_eq!(self.0.stdout.as_mut().unwrap().read(&mut [0; 16]).unwrap(), 1);
+        }
+    }
+
+    impl Drop for Begun {
+        fn drop(&mut self) {
+            let _ = self.0.kill();
+            let _ = self.0.wait();
+        }
+    }
+
+    #[test]
+    fn one_that_becomes_another_program_under_the_look_is_looked_at_again() {
+        let mut begun = Begun::shell("read line; exec /bin/sh -c 'echo; read line; exit'", true);
+        let before = begun.environ();
+        assert_eq!(begun.judged(begun.environ()), Seen::Marked);
+        begun.go_on();
+        // The memory that was opened is gone, and the program has its arguments long since.
+        assert_eq!(begun.judged(before), Seen::Changing);
+        assert_eq!(begun.judged(begun.environ()), Seen::Marked);
+        // Killed and not yet noted by anybody, and then gone.
+        begun.0.kill().unwrap();
+        let opened = begun.environ();
+        begun.0.wait().unwrap();
+        assert_eq!(begun.judged(opened), Seen::Other);
+        assert_eq!(begun.judged(begun.environ()), Seen::Other);
+    }
+
+    #[test]
+    fn one_without_variables_needs_no_second_look() {
+        let mut begun = Begun::shell("echo; read line", false);
+        assert_eq!(begun.0.stdout.as_mut().unwrap().read(&mut [0; 16]).unwrap(), 1);
+        assert_eq!(begun.judged(begun.environ()), Seen::Other);
+        // Nor does one that is dead and stays, or one of the kernel's.
+        begun.0.kill().unwrap();
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        let pid = Pid::from_raw(begun.0.id().cast_signed()).unwrap();
+        rustix::process::waitid(WaitId::Pid(pid), options).unwrap();
+        assert_eq!(begun.judged(begun.environ()), Seen::Other);
     }
 }
