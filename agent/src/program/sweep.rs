@@ -176,14 +176,17 @@ mod tests {
     struct Begun(Child);
 
     impl Begun {
-        /// A shell that waits for a line; with the mark or without any variable.
+        /// A shell that waits for a line before it does this; with the mark or without any variable.
         fn shell(script: &str, is_marked: bool) -> Self {
+            let script = format!("echo; read line; {script}");
             let mut command = Command::new("/bin/sh");
-            command.args(["-c", script]).env_clear().stdin(Stdio::piped()).stdout(Stdio::piped());
+            command.args(["-c", &script]).env_clear().stdin(Stdio::piped()).stdout(Stdio::piped());
             if is_marked {
                 command.env(MARK, "test.7");
             }
-            Self(command.spawn().unwrap())
+            let mut begun = Self(command.spawn().unwrap());
+            begun.hear();
+            begun
         }
 
         fn path(&self) -> PathBuf {
@@ -198,10 +201,14 @@ mod tests {
             judge(environ, &self.path(), &mut vec![0; ENVIRONMENT_BYTES_MAX], &HashSet::from(MARKS))
         }
 
-        /// Lets it go on, and waits for what it says next.
+        /// Waits until it says a line: only then is it certain to be the program.
+        fn hear(&mut self) {
+            assert_eq!(self.0.stdout.as_mut().unwrap().read(&mut [0; 16]).unwrap(), 1);
+        }
+
         fn go_on(&mut self) {
             self.0.stdin.as_mut().unwrap().write_all(b"\n").unwrap();
-            assert_eq!(self.0.stdout.as_mut().unwrap().read(&mut [0; 16]).unwrap(), 1);
+            self.hear();
         }
     }
 
@@ -214,7 +221,7 @@ mod tests {
 
     #[test]
     fn one_that_becomes_another_program_under_the_look_is_looked_at_again() {
-        let mut begun = Begun::shell("read line; exec /bin/sh -c 'echo; read line; exit'", true);
+        let mut begun = Begun::shell("exec /bin/sh -c 'echo; read line; exit'", true);
         let before = begun.environ();
         assert_eq!(begun.judged(begun.environ()), Seen::Marked);
         begun.go_on();
@@ -231,8 +238,7 @@ mod tests {
 
     #[test]
     fn one_without_variables_needs_no_second_look() {
-        let mut begun = Begun::shell("echo; read line", false);
-        assert_eq!(begun.0.stdout.as_mut().unwrap().read(&mut [0; 16]).unwrap(), 1);
+        let mut begun = Begun::shell("exit", false);
         assert_eq!(begun.judged(begun.environ()), Seen::Other);
         // Nor does one that is dead and stays, or one of the kernel's.
         begun.0.kill().unwrap();
