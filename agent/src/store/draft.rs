@@ -59,6 +59,7 @@ pub(super) struct Draft {
     series_saved: Option<SeriesId>,
     lost_records: u64,
     evicts_all: bool,
+    marks_retired: bool,
     is_empty: bool,
 }
 
@@ -91,7 +92,7 @@ impl Draft {
             draft.changes.own.push((age::KEY.into(), Some(w.age.encode())));
         }
         draft.store_streams(w);
-        draft.retire_series(w);
+        draft.retire_series(w, due);
         draft
     }
 
@@ -327,9 +328,13 @@ impl Draft {
         self.blocks.iter().any(|(of, _)| *of == at)
     }
 
-    fn retire_series(&mut self, w: &Writer) {
-        let newest = w.next_block + self.blocks.len() as i64 - 1;
-        self.changes.retired = (w.retired.clone(), newest);
+    /// Marks the retired series with the last block that may use them, which is known once all rows are in blocks.
+    fn retire_series(&mut self, w: &Writer, due: Due) {
+        if due.scrapes {
+            let newest = w.next_block + self.blocks.len() as i64 - 1;
+            self.changes.retired = (w.retired.clone(), newest);
+            self.marks_retired = true;
+        }
         let evicted: BTreeSet<i64> = self.changes.deleted.iter().copied().collect();
         if self.victims.iter().any(|(victim, _)| w.streams[victim.stream].kind == StreamKind::Metrics) {
             let kept = w.streams.iter().filter(|stream| stream.kind == StreamKind::Metrics);
@@ -383,7 +388,10 @@ impl Draft {
             w.age.stored();
         }
         w.running = Running::Keep;
-        w.retired = w.series.retire();
+        if self.marks_retired {
+            w.retired.clear();
+        }
+        w.retired.extend(w.series.retire());
         w.stats.last_commit = Some(now.wall);
     }
 }

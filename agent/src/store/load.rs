@@ -124,7 +124,7 @@ impl Writer {
             return Ok(Some(batch));
         }
         if want.at <= block.first {
-            let dict = self.dictionary(want.dict_known, block.high)?;
+            let dict = self.dictionary(want, block.high)?;
             if body.len() + dict.len() + ENVELOPE_BYTES_MAX <= want.bytes_max.min(MESSAGE_BYTES_MAX) {
                 let (from, to) = (block.first, block.last());
                 return Ok(Some(Batch { epoch: want.epoch, from, to, dict, body: Body::Block(body) }));
@@ -151,7 +151,7 @@ impl Writer {
                 take /= 2;
                 continue;
             };
-            let dict = self.dictionary(want.dict_known, body.high)?;
+            let dict = self.dictionary(want, body.high)?;
             let bytes = body.bytes.len() + dict.len() + ENVELOPE_BYTES_MAX;
             if bytes <= want.bytes_max.min(MESSAGE_BYTES_MAX) || (take <= 1 && bytes <= MESSAGE_BYTES_MAX) {
                 let to = Seq(from.0 + take.max(1) as u64 - 1);
@@ -164,22 +164,28 @@ impl Writer {
         }
     }
 
-    /// Dictionary entries with ids in `(known, high]` that exist, encoded.
-    fn dictionary(&self, known: Option<SeriesId>, high: Option<SeriesId>) -> rusqlite::Result<Vec<u8>> {
-        let known = known.map_or(0, |id| id.0);
+    /// Dictionary entries with ids in `(known, high]` that some row of the epoch may use, encoded. Those that were
+    /// retired before the first block that is held of it are left out: after many losses of power, each epoch's first
+    /// message would else carry what all blocks before it ever used.
+    fn dictionary(&self, want: LoadRequest, high: Option<SeriesId>) -> rusqlite::Result<Vec<u8>> {
+        let known = want.dict_known.map_or(0, |id| id.0);
         let Some(high) = high.filter(|high| high.0 > known) else { return Ok(Vec::new()) };
-        let mut entries = self.stored_series(known, high)?;
+        let stream = self.streams.iter().find(|s| s.kind == StreamKind::Metrics && s.epoch == want.epoch);
+        let oldest = stream.and_then(|stream| stream.blocks.iter().map(|block| block.id).min());
+        let mut entries = self.stored_series(known, high, oldest.unwrap_or(self.next_block))?;
         let unsaved = self.series.unsaved().filter(|(id, _)| id.0 > known && *id <= high);
         entries.extend(unsaved.map(|(id, labels)| (id, labels.clone())));
         blocks::dictionary(&entries).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
     }
 
-    fn stored_series(&self, known: u32, high: SeriesId) -> rusqlite::Result<Vec<(SeriesId, Labels)>> {
+    /// Those with numbers in `(known, high]` that a block from `oldest` on, or a row in memory, may use.
+    fn stored_series(&self, known: u32, high: SeriesId, oldest: i64) -> rusqlite::Result<Vec<(SeriesId, Labels)>> {
         let mut entries = Vec::new();
         if known < self.series.saved().0 {
-            let mut statement =
-                self.db.prepare_cached("SELECT id, labels FROM series WHERE id > ?1 AND id <= ?2 ORDER BY id")?;
-            let mut rows = statement.query([known, high.0])?;
+            let mut statement = self.db.prepare_cached(
+                "SELECT id, labels FROM series WHERE id > ?1 AND id <= ?2 AND (last IS NULL OR last >= ?3) ORDER BY id",
+            )?;
+            let mut rows = statement.query((known, high.0, oldest))?;
             while let Some(row) = rows.next()? {
                 let labels: Vec<u8> = row.get(1)?;
                 // An unreadable row costs its own series and not the batch.

@@ -75,6 +75,38 @@ fn runs_that_end_before_their_first_block_use_the_same_numbers() {
 }
 
 #[test]
+fn a_new_epoch_names_only_what_its_rows_use() {
+    let mut rig = Rig::new();
+    // Series that live for one run, and two that stay.
+    for run in 0..6 {
+        rig.scrape_of((run * 100..run * 100 + 50).chain([7_000, 7_001]));
+        rig.flush();
+        rig.scrape_of([7_000, 7_001]);
+        rig.flush();
+        rig.crash();
+        rig.open();
+    }
+    let named = |rig: &mut Rig| {
+        let tip = rig.tip(StreamKind::Metrics);
+        let batch = rig.load(&tip, 1, None, MESSAGE_BYTES_MAX).unwrap();
+        skerry_chunk::dict::decode(&batch.dict, &Limits::default()).unwrap().len()
+    };
+    rig.scrape_of([7_000, 7_001, 8_000]);
+    assert_eq!(named(&mut rig), 3, "of the 303 that stored blocks use");
+    rig.flush();
+    rig.crash();
+    rig.open();
+    rig.scrape_of([7_000, 7_001, 1]);
+    assert_eq!(named(&mut rig), 4);
+    rig.flush();
+    rig.scrape_of([7_000, 2]);
+    assert_eq!(named(&mut rig), 4);
+    let mut fleet = Fleet::default();
+    fleet.sync(&mut rig);
+    assert_eq!(fleet.of(StreamKind::Metrics).len(), 6 * 2 + 3);
+}
+
+#[test]
 fn positions_stand_exactly_behind_the_stored_lines() {
     let mut rig = Rig::new();
     rig.log(&["1", "2"], "2");

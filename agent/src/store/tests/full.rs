@@ -130,6 +130,35 @@ fn age_takes_what_is_delivered_alone() {
 }
 
 #[test]
+fn series_that_fell_silent_stay_for_the_rows_that_wait_in_memory() {
+    let mut rig = Rig::with(Config { max_series: 2, ..small(4096, 64, 256, Policy::DropOldest) });
+    rig.scrape_of([0, 1]);
+    rig.flush();
+    let tip = rig.tip(StreamKind::Metrics);
+    rig.ack(&tip, &[(1, 1)]);
+    rig.pass(80_000);
+    // No room for a third: who is silent for one scrape is retired, also where a row of it was not written yet.
+    rig.scrape_of([0, 1]);
+    rig.scrape_of([0]);
+    rig.scrape_of([0, 5]);
+    let now = rig.now;
+    rig.w().append_events(vec![Event { at: now.wall, kind: EventKind::Stopped }], now).unwrap();
+    assert_eq!(rig.blocks(StreamKind::Metrics), 1, "events alone were written");
+    rig.flush();
+    assert_eq!(rig.blocks(StreamKind::Metrics), 2);
+    rig.pass(10_000);
+    rig.scrape_of([0]);
+    rig.flush();
+    assert_eq!(rig.blocks(StreamKind::Metrics), 2, "the first block is gone for its age");
+    let mut fleet = Fleet::default();
+    fleet.sync(&mut rig);
+    let Some(Content::Scrape(_, values)) = fleet.content.get(&(StreamKind::Metrics, tip.epoch, Seq(2))) else {
+        panic!("{:?}", fleet.content)
+    };
+    assert_eq!(values.iter().map(|(labels, _)| labels.clone()).collect::<Vec<_>>(), [series(0), series(1)]);
+}
+
+#[test]
 fn series_are_forgotten_with_the_last_block_that_needs_them() {
     let mut rig = Rig::with(Config { max_series: 4, ..small(4096, 64, 256, Policy::DropOldest) });
     rig.scrapes(4, 4);
