@@ -18,6 +18,8 @@ const ENVIRONMENT_BYTES_MAX: usize = 128 << 10;
 
 /// Among a process's flags: it is a thread of the kernel (PF_KTHREAD).
 const KERNEL_THREAD: u64 = 0x0020_0000;
+/// Among a process's flags: it is ending (PF_EXITING).
+const ENDING: u64 = 0x4;
 
 /// One looks at a time: each look reads every environment, on a thread with a heap of its own.
 static TURN: Semaphore = Semaphore::const_new(1);
@@ -58,9 +60,9 @@ fn look_after(runs: &[Ended]) -> bool {
     let (mut killed, mut is_clear, mut pause) = (Vec::new(), false, LOOK_MIN);
     for _ in 0..SWEEPS_MAX {
         let look = kill_marked(&marks);
-        is_clear = look.killed.is_empty() && !look.sees_a_change;
+        is_clear = look.killed.is_empty();
         killed.extend(look.killed);
-        if is_clear {
+        if is_clear && !look.sees_a_change {
             break;
         }
         // What was killed ends, and what becomes another program has become it, once they have had the processor.
@@ -137,13 +139,17 @@ fn judge(environ: io::Result<File>, process: &Path, room: &mut [u8], marks: &Has
 }
 
 /// Whether a process of which no variables could be read has some, or may have: not one of the kernel's, not one that
-/// is dead, and not one of which the kernel says where its variables are, and that there are none.
+/// is dead, and not one of which the kernel says where its variables are, and that there are none. One that is ending
+/// has closed its files soon and is waited for, unless a disk or a server that does not answer holds it up.
 fn has_variables(process: &Path) -> bool {
     let Ok(stat) = std::fs::read_to_string(process.join("stat")) else { return false };
     // PID (NAME) STATE PPID PGRP SESSION TTY TPGID FLAGS ... ENV_START ENV_END EXIT_CODE: fields 3, 9, 50 and 51.
     let fields: Vec<&str> = stat.rsplit_once(')').map_or("", |(_, fields)| fields).split_ascii_whitespace().collect();
     let number = |field: usize| fields.get(field - 3).and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
-    let is_alive = fields.first().is_some_and(|state| !matches!(*state, "Z" | "X"));
+    let is_alive = match fields.first() {
+        None | Some(&("Z" | "X")) => false,
+        Some(state) => *state != "D" || number(9) & ENDING == 0,
+    };
     let is_kernels = number(9) & KERNEL_THREAD != 0;
     let has_none = number(50) != 0 && number(50) == number(51);
     is_alive && !is_kernels && !has_none
