@@ -4,8 +4,8 @@
 
 use crate::web::web;
 use anyhow::{Context, bail, ensure};
+pub use skerry_ports::free_port;
 use std::fs::File;
-use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
@@ -67,14 +67,6 @@ impl Binaries {
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.join(name)
     }
-}
-
-/// A port that nobody listens on now.
-///
-/// # Errors
-/// The system's.
-pub fn free_port() -> std::io::Result<u16> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }
 
 /// Waits until `condition` holds.

@@ -205,7 +205,7 @@ fn answer_dns(query: &[u8]) -> Vec<u8> {
 fn cases(folder: &Path) -> Vec<Case> {
     let ca = folder.join("ca.pem");
     let (http, https, lines, dns) = (serve_http(site), serve_https(&ca), serve_lines(), serve_dns());
-    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let free = skerry_ports::free_port().unwrap();
     let tls = format!("tls_config: {{ca_file: {}}}", ca.display());
     let mut cases = Vec::new();
     let mut case = |name, prober, settings: &str, target: String| {
@@ -320,7 +320,7 @@ fn theirs(cases: &[Case], folder: &Path) -> Option<Vec<BTreeMap<String, f64>>> {
     }
     let file = folder.join("blackbox.yml");
     std::fs::write(&file, modules).unwrap();
-    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let free = skerry_ports::free_address().unwrap();
     let child = Command::new(PROGRAM)
         .args([format!("--web.listen-address={free}"), format!("--config.file={}", file.display())])
         .stderr(Stdio::piped())

@@ -217,7 +217,7 @@ fn fluentds_logger_for_python_sends() -> anyhow::Result<()> {
     let script = format!(
         "import fluent.sender\ns = fluent.sender.FluentSender('py', host='127.0.0.1', port={port}, nanosecond_precision=True)\nfor n in range(1, 1001):\n    assert s.emit('log', {{'message': f'line {{n}}', 'level': 'warning'}}), s.last_error\ns.close()\n"
     );
-    succeed(Command::new(python).args(["-c", &script]))?;
+    succeed(Command::new(python).args(["-c", &script])).with_context(|| agent.log())?;
     agent.wait_records("py", "forward", 1000.0)?;
     let (records, _) = agent.stop()?;
     let found = lines(&records, "py");

@@ -25,7 +25,7 @@ impl Drop for Exporter {
 
 /// Starts the exporter on a free port with these settings and gives its exposition; `None` where it is not installed.
 fn exposition(settings: &[String]) -> Option<String> {
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let free = skerry_ports::free_address().unwrap();
     let child = Command::new(PROGRAM)
         .args([format!("--web.listen-address={free}"), "--collector.processes".into()])
         .args(settings)

@@ -58,7 +58,7 @@ const PUSHES: &[(&str, &str, &str)] = &[
 
 /// Statuses of the pushes and the series then; `None` where the peer is not installed.
 fn theirs() -> Option<(Vec<u16>, BTreeMap<String, f64>)> {
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let free = skerry_ports::free_address().unwrap();
     // Debian's keeps what it has in a file that the next one finds.
     let folder = tempfile::tempdir().unwrap();
     let kept = format!("--persistence.file={}", folder.path().join("kept").display());

@@ -137,7 +137,7 @@ async fn bodies_come_in_chunks_and_have_an_end() {
     assert_eq!((error.cause, &*error.text), (Cause::Stopped, "enough"));
     let late = Request { deadline: Duration::from_millis(50), ..Request::get(format!("{url}/hang")) };
     assert_eq!(client.send(&late).await.unwrap_err().cause, Cause::Late);
-    let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let free = skerry_ports::free_address().unwrap();
     let error = client.send(&Request::get(format!("http://{free}/"))).await.unwrap_err();
     assert_eq!(error.cause, Cause::Connect);
     assert!(error.text.contains(&free.to_string()), "{error}");

@@ -123,7 +123,7 @@ async fn results_reach_the_store() {
     let folder = tempfile::tempdir().unwrap();
     let clock = Clock::system();
     let opened = store::open(&folder.path().join("agent.db"), store::Config::default(), clock.clone(), || 1).unwrap();
-    let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let free = skerry_ports::free_address().unwrap();
     let yaml = format!("- {{name: gone, prober: tcp, targets: ['{free}'], labels: {{site: lab}}}}");
     let (stats, stop) = (Arc::new(ProbeStats::default()), CancellationToken::new());
     let task = ProbesTask {

@@ -131,6 +131,6 @@ impl Rig {
 
     /// A port that is free now.
     pub(super) fn port() -> u16 {
-        std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+        skerry_ports::free_port().unwrap()
     }
 }

@@ -2,6 +2,7 @@
 
 use super::*;
 use rcgen::{CertificateParams, KeyPair};
+use skerry_ports::free_port;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 
@@ -18,10 +19,6 @@ impl Drop for Peer {
 fn has(program: &str, args: &[&str]) -> bool {
     let status = Command::new(program).args(args).stdout(Stdio::null()).stderr(Stdio::null()).status();
     status.is_ok_and(|status| status.success())
-}
-
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 async fn listening(port: u16) {
@@ -50,7 +47,7 @@ async fn mosquitto_passes_notices_on() {
     }
     let folder = tempfile::tempdir().unwrap();
     let (cert, key) = certificate(folder.path());
-    let (plain, tls) = (free_port(), free_port());
+    let (plain, tls) = (free_port().unwrap(), free_port().unwrap());
     let (passwords, config) = (folder.path().join("passwords"), folder.path().join("mosquitto.conf"));
     assert!(has("mosquitto_passwd", &["-c", "-b", passwords.to_str().unwrap(), "node", "pw"]));
     let text = format!(
@@ -141,7 +138,7 @@ async fn aiosmtpd_takes_mails() {
     let (cert, key) = certificate(folder.path());
     // With PLAIN, with LOGIN because PLAIN is not offered, and with TLS from the first byte.
     for mode in ["starttls", "PLAIN", "implicit"] {
-        let port = free_port();
+        let port = free_port().unwrap();
         let child = Command::new("python3")
             .args(["-W", "ignore", "-c", AIOSMTPD, &cert, &key, &port.to_string(), mode])
             .stdout(Stdio::piped())

@@ -5,7 +5,7 @@ use rumqttc::{AsyncClient, Event, EventLoop, LastWill, MqttOptions, Packet};
 use skerry_wire::{Status, codec};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
 const MOSQUITTO: &str = "/usr/sbin/mosquitto";
@@ -33,10 +33,7 @@ impl Mosquitto {
             std::fs::write(&path, text).unwrap();
             path
         };
-        let port = {
-            let free = TcpListener::bind("127.0.0.1:0").await.unwrap();
-            free.local_addr().unwrap().port()
-        };
+        let port = skerry_ports::free_port().unwrap();
         let acl = write(
             "acl",
             "user fleet\ntopic read skerry/v1/+/up/+\ntopic write skerry/v1/+/down/+\n\
