@@ -156,7 +156,7 @@ fn noise(n: usize) -> String {
 
 #[test]
 fn a_source_whose_budget_blocks_waits_alone_while_the_centre_is_away() -> anyhow::Result<()> {
-    const LINES: usize = 1500;
+    const LINES: usize = 4000;
     let folder = tempfile::tempdir()?;
     let mut lab = Lab::init(Binaries::build()?, folder.path())?;
     lab.start_server()?;
@@ -176,7 +176,8 @@ fn a_source_whose_budget_blocks_waits_alone_while_the_centre_is_away() -> anyhow
             Ok(())
         })?;
     }
-    // What is read by now is stored by then, and whoever did not wait would have read all.
+    // What is read by now is stored by then, and whoever did not wait would have read all. Who waits has read beyond the
+    // budget what was under way when it was full: some 2 MiB at most, 800 lines.
     let series = "skerry_store_commits_total ";
     wait_rise(series, 4.0, || value_of(&node.text("/metrics")?, series))?;
     node.kill();
