@@ -176,8 +176,8 @@ fn a_source_whose_budget_blocks_waits_alone_while_the_centre_is_away() -> anyhow
             Ok(())
         })?;
     }
-    // What is read by now is stored by then, and whoever did not wait would have read all. Who waits has read beyond the
-    // budget what was under way when it was full: some 2 MiB at most, 800 lines.
+    // What is read by now is stored by then, and whoever did not wait would have read all. Who waits may have read beyond
+    // the budget what was under way when it was full: up to 2 MiB, 800 lines, were seen.
     let series = "skerry_store_commits_total ";
     wait_rise(series, 4.0, || value_of(&node.text("/metrics")?, series))?;
     node.kill();
