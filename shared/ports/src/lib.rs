@@ -52,7 +52,8 @@ mod tests {
     #[test]
     fn none_is_given_twice_nor_one_that_is_taken() {
         let given: HashSet<u16> = std::thread::scope(|scope| {
-            let threads: Vec<_> = (0..4).map(|_| scope.spawn(|| (0..50).map(|_| free_port().unwrap()))).collect();
+            let some = || (0..50).map(|_| free_port().unwrap()).collect::<Vec<_>>();
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(some)).collect();
             threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
         });
         assert_eq!(given.len(), 200);
