@@ -59,7 +59,6 @@ pub(super) struct Draft {
     series_saved: Option<SeriesId>,
     lost_records: u64,
     evicts_all: bool,
-    marks_retired: bool,
     is_empty: bool,
 }
 
@@ -333,7 +332,6 @@ impl Draft {
         if due.scrapes {
             let newest = w.next_block + self.blocks.len() as i64 - 1;
             self.changes.retired = (w.retired.clone(), newest);
-            self.marks_retired = true;
         }
         let evicted: BTreeSet<i64> = self.changes.deleted.iter().copied().collect();
         if self.victims.iter().any(|(victim, _)| w.streams[victim.stream].kind == StreamKind::Metrics) {
@@ -388,9 +386,7 @@ impl Draft {
             w.age.stored();
         }
         w.running = Running::Keep;
-        if self.marks_retired {
-            w.retired.clear();
-        }
+        w.retired.drain(..self.changes.retired.0.len());
         w.retired.extend(w.series.retire());
         w.stats.last_commit = Some(now.wall);
     }

@@ -171,7 +171,7 @@ impl Writer {
         let known = want.dict_known.map_or(0, |id| id.0);
         let Some(high) = high.filter(|high| high.0 > known) else { return Ok(Vec::new()) };
         let stream = self.streams.iter().find(|s| s.kind == StreamKind::Metrics && s.epoch == want.epoch);
-        let oldest = stream.and_then(|stream| stream.blocks.iter().map(|block| block.id).min());
+        let oldest = stream.and_then(|stream| stream.blocks.front()).map(|block| block.id);
         let mut entries = self.stored_series(known, high, oldest.unwrap_or(self.next_block))?;
         let unsaved = self.series.unsaved().filter(|(id, _)| id.0 > known && *id <= high);
         entries.extend(unsaved.map(|(id, labels)| (id, labels.clone())));
