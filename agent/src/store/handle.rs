@@ -1,4 +1,4 @@
-//! The store as the rest of the agent sees it: a handle over bounded channels to the thread that writes.
+//! The store as the rest of the agent sees it: a handle over bounded channels to the thread that writes ([`super::shell`]).
 //!
 //! Senders wait when a channel is full. Log inputs have a channel of their own, so that they alone wait while the
 //! store has no room for them and everything else goes on.
@@ -6,18 +6,17 @@
 use super::config::Config;
 use super::head::Pace;
 use super::kept::Kept;
-use super::lanes::{Released, Tag};
+use super::lanes::Tag;
 use super::load::{LoadError, LoadRequest};
 use super::open::OpenError;
-use super::read::{self, ReadError, SeriesQuery, SeriesSnapshot};
-use super::search::{LogSnapshot, LogSource};
+use super::read::{self, ReadError, SeriesQuery};
+use super::search::LogSource;
+use super::shell::{Command, Reply, Shell, Waiting, moment};
 use super::stats::Stats;
 use super::streams::Tip;
-use super::transact::Change;
 use super::writer::{WriteError, Writer};
 use crate::clock::Clock;
-use crate::data::{GateList, LogGate, LogInput};
-use skerry_model::Now;
+use crate::data::{LogGate, LogInput};
 use skerry_model::{Epoch, Labels, LossEntry, Sample, Scrape, Seq, SeriesId, StreamKind, TimeRange, UnixMillis};
 use skerry_promql::Matcher;
 use skerry_wire::{Ack, Batch, Event};
@@ -25,8 +24,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use tokio::runtime::Runtime;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 /// Commands that wait for the thread at most.
 const COMMANDS_MAX: usize = 32;
@@ -104,29 +102,6 @@ impl std::fmt::Debug for Tap {
     }
 }
 
-type Reply<T> = oneshot::Sender<T>;
-/// A log input with the room that it takes in the queue.
-type Waiting = (LogInput, OwnedSemaphorePermit);
-
-#[derive(Debug)]
-enum Command {
-    Scrape(Scrape, Pace),
-    Events(Vec<Event>, Reply<Result<(), WriteError>>),
-    Loss(LossEntry),
-    Acknowledge(Ack),
-    Load(LoadRequest, Reply<Result<Option<Batch>, LoadError>>),
-    PutState(Vec<Change>, Vec<Event>, Reply<Result<(), WriteError>>),
-    Keep(Vec<Change>, Vec<Event>, Reply<()>),
-    State(String, Reply<rusqlite::Result<Option<Vec<u8>>>>),
-    Newest(Reply<Vec<(Labels, Sample)>>),
-    Series(SeriesQuery, Reply<SeriesSnapshot>),
-    Release(Tag, TimeRange, Reply<Result<Released, LoadError>>),
-    Logs(Reply<LogSnapshot>),
-    Ledger(Reply<rusqlite::Result<Vec<LossEntry>>>),
-    Flush(Reply<Result<(), WriteError>>),
-    Close(Reply<Result<(), WriteError>>),
-}
-
 /// Opens the store and starts its thread. Blocks: after an unclean stop the whole file is checked, which takes
 /// seconds for a large one on slow flash. `random` gives 64 random bits for each new epoch.
 ///
@@ -158,10 +133,6 @@ pub fn open(path: &Path, config: Config, clock: Clock, random: impl FnMut() -> u
         tap: None,
     };
     Ok(Opened { store, thread, positions: restored.positions, clean: restored.clean, replaced: restored.replaced })
-}
-
-fn moment(clock: &Clock) -> Now {
-    Now { wall: clock.wall(), mono: clock.mono() }
 }
 
 impl Store {
@@ -441,156 +412,4 @@ async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, ReadError> + Send + 'static,
 ) -> Result<T, ReadError> {
     tokio::task::spawn_blocking(work).await.unwrap_or(Err(ReadError::Closed))
-}
-
-/// The thread around the writer.
-struct Shell {
-    clock: Clock,
-    commands: mpsc::Receiver<Command>,
-    logs: mpsc::Receiver<Waiting>,
-    gate: watch::Sender<Arc<GateList>>,
-    tips: watch::Sender<Arc<Vec<Tip>>>,
-    stats: watch::Sender<Arc<Stats>>,
-}
-
-enum Next {
-    Command(Option<Command>),
-    Logs(Option<Waiting>),
-    Timer,
-}
-
-impl Shell {
-    /// Serves until the store is closed or its last handle is dropped; commits everything in either case. Ends at
-    /// once, as in a crash, when the file turns out to be damaged: inputs then keep their data, and the next start
-    /// mends it.
-    fn run(mut self, mut writer: Writer, runtime: &Runtime) {
-        let span = tracing::info_span!("store");
-        let _entered = span.enter();
-        let closed = loop {
-            match runtime.block_on(self.next(&writer)) {
-                Next::Command(Some(Command::Close(reply))) => break Some(reply),
-                Next::Command(Some(command)) => self.serve(&mut writer, command),
-                Next::Command(None) => break None,
-                Next::Logs(Some((input, _room))) => writer.append_logs(input, moment(&self.clock)),
-                Next::Logs(None) | Next::Timer => {}
-            }
-            writer.tick(moment(&self.clock));
-            self.publish(&writer);
-            if writer.is_broken() {
-                tracing::error!(
-                    "the database is damaged; start the agent again: it sets the file aside and begins anew"
-                );
-                return;
-            }
-        };
-        self.drain_logs(&mut writer);
-        let outcome = writer.close(moment(&self.clock));
-        match closed {
-            Some(reply) => drop(reply.send(outcome)),
-            None => {
-                if let Err(error) = outcome {
-                    tracing::error!(%error, "the store could not write what was in memory");
-                }
-            }
-        }
-    }
-
-    async fn next(&mut self, writer: &Writer) -> Next {
-        let now = moment(&self.clock);
-        let wake = writer.next_wake(now).map(|at| at.since(now.mono));
-        let timer = async move {
-            match wake {
-                Some(span) => tokio::time::sleep(span).await,
-                None => std::future::pending().await,
-            }
-        };
-        let ended = self.logs.is_closed() && self.logs.is_empty();
-        let takes_logs = !ended && !writer.logs_wait();
-        tokio::select! {
-            biased;
-            command = self.commands.recv() => Next::Command(command),
-            input = self.logs.recv(), if takes_logs => Next::Logs(input),
-            () = timer => Next::Timer,
-        }
-    }
-
-    fn serve(&mut self, writer: &mut Writer, command: Command) {
-        let now = moment(&self.clock);
-        // Whoever no longer waits for an answer does not need it: a failed reply is dropped.
-        match command {
-            Command::Scrape(scrape, pace) => writer.append_scrape(&scrape, pace, now),
-            Command::Events(events, reply) => drop(reply.send(writer.append_events(events, now))),
-            Command::Loss(entry) => writer.record_loss(entry, now),
-            Command::Acknowledge(ack) => writer.acknowledge(&ack),
-            Command::Load(want, reply) => drop(reply.send(writer.load(want, now))),
-            Command::PutState(state, events, reply) => drop(reply.send(writer.put_state(state, events, now))),
-            Command::Keep(state, events, reply) => {
-                writer.keep(state, events, now);
-                let _ = reply.send(());
-            }
-            Command::State(key, reply) => drop(reply.send(writer.state(&key))),
-            Command::Newest(reply) => drop(reply.send(writer.newest())),
-            Command::Series(query, reply) => drop(reply.send(writer.series_snapshot(&query))),
-            Command::Release(rule, range, reply) => drop(reply.send(writer.release(rule, range, now))),
-            Command::Logs(reply) => {
-                // What was handed over before the question belongs to its answer.
-                self.drain_logs(writer);
-                drop(reply.send(writer.log_snapshot()));
-            }
-            Command::Ledger(reply) => drop(reply.send(writer.ledger())),
-            Command::Flush(reply) | Command::Close(reply) => {
-                self.drain_logs(writer);
-                let outcome = writer.flush(now);
-                // Who was told that it is written reads where the streams stand by then.
-                self.publish(writer);
-                drop(reply.send(outcome));
-            }
-        }
-    }
-
-    fn drain_logs(&mut self, writer: &mut Writer) {
-        while !writer.logs_wait()
-            && let Ok((input, _room)) = self.logs.try_recv()
-        {
-            writer.append_logs(input, moment(&self.clock));
-            writer.tick(moment(&self.clock));
-        }
-    }
-
-    fn publish(&self, writer: &Writer) {
-        let tips = writer.tips();
-        self.tips.send_if_modified(|known| {
-            let changed = **known != tips;
-            if changed {
-                *known = Arc::new(tips);
-            }
-            changed
-        });
-        if !writer.budgets_closed().is_empty() {
-            self.gate.send_if_modified(|known| {
-                let flags = |list: &GateList| list.iter().map(|(_, closed)| *closed).collect::<Vec<_>>();
-                let list = writer.log_gate();
-                let changed = flags(known) != flags(&list);
-                if changed {
-                    *known = Arc::new(list);
-                }
-                changed
-            });
-        }
-        let stats = writer.stats(moment(&self.clock));
-        self.stats.send_if_modified(|known| {
-            let failed = |stats: &Stats| stats.last_error.is_some();
-            if failed(&stats) != failed(known) {
-                match &stats.last_error {
-                    Some(error) => tracing::error!(error, "the store cannot write; it is tried again"),
-                    None => tracing::info!("the store writes again"),
-                }
-            }
-            let changed = **known != stats;
-            if changed {
-                *known = Arc::new(stats);
-            }
-            changed
-        });
-    }
 }

@@ -45,6 +45,7 @@ mod retention;
 mod schema;
 mod search;
 mod series;
+mod shell;
 mod ship;
 mod stats;
 mod streams;

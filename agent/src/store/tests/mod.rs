@@ -33,7 +33,7 @@ pub(super) fn series(n: usize) -> Labels {
     LabelsBuilder::metric("m").label("n", n.to_string()).build()
 }
 
-pub(super) fn record(at: i64, line: &str) -> LogRecord {
+pub(in crate::store) fn record(at: i64, line: &str) -> LogRecord {
     LogRecord {
         at: UnixMillis(at),
         labels: Labels::new([("source", "test"), ("filename", "/x.log")]).unwrap(),
