@@ -27,12 +27,26 @@ fn same(scene: &Scene, notices: usize) -> anyhow::Result<()> {
         eprintln!("SKIPPED {}: install the Debian package prometheus-alertmanager", scene.name);
         return Ok(());
     }
-    let folder = tempfile::tempdir()?;
-    let told = play(scene, &[ours(), Place::Alertmanager], folder.path())?;
-    let count = compare(&told[0], &told[1]).with_context(|| scene.name)?;
-    ensure!(count == notices, "{count} notices, not {notices}:\n{}", lines(&told[1]));
-    Ok(())
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let folder = tempfile::tempdir()?;
+        let told = play(scene, &[ours(), Place::Alertmanager], folder.path())?;
+        let agreed = compare(&told[0], &told[1]).with_context(|| scene.name).and_then(|count| {
+            ensure!(count == notices, "{count} notices, not {notices}:\n{}", lines(&told[1]));
+            Ok(())
+        });
+        match agreed {
+            // A machine that stands still for half a second moves an act behind a flush of one of the two. Who behaves
+            // differently does so each time.
+            Err(error) if tries < TRIES => eprintln!("{}, again after: {error:#}", scene.name),
+            agreed => return agreed,
+        }
+    }
 }
+
+/// How often a scene is played at most, until both tell the same.
+const TRIES: u32 = 3;
 
 const TREE: &str = "
 route:

@@ -146,9 +146,9 @@ fn serve_lines() -> u16 {
 
 /// A DNS server of its own: two addresses and a mail exchanger for everything but `no.example`.
 fn serve_dns() -> u16 {
-    let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
-    let port = udp.local_addr().unwrap().port();
-    let tcp = TcpListener::bind(("127.0.0.1", port)).unwrap();
+    let address = skerry_ports::free_address().unwrap();
+    let (udp, tcp) = (UdpSocket::bind(address).unwrap(), TcpListener::bind(address).unwrap());
+    let port = address.port();
     std::thread::spawn(move || {
         let mut query = [0; 512];
         loop {
@@ -316,7 +316,7 @@ fn cases(folder: &Path) -> Vec<Case> {
 fn theirs(cases: &[Case], folder: &Path) -> Option<Vec<BTreeMap<String, f64>>> {
     let mut modules = String::from("modules:\n");
     for Case { name, prober, settings, .. } in cases {
-        modules.push_str(&format!("  {name}: {{prober: {prober}, timeout: 2s, {prober}: {settings}}}\n"));
+        modules.push_str(&format!("  {name}: {{prober: {prober}, timeout: 10s, {prober}: {settings}}}\n"));
     }
     let file = folder.join("blackbox.yml");
     std::fs::write(&file, modules).unwrap();
@@ -361,7 +361,7 @@ async fn series_and_values_are_blackbox_exporters() {
     for (case, theirs) in cases.iter().zip(theirs) {
         let Case { name, prober, settings, target } = case;
         let yaml =
-            format!("- {{name: {name}, prober: {prober}, targets: ['{target}'], timeout: 2s, {prober}: {settings}}}");
+            format!("- {{name: {name}, prober: {prober}, targets: ['{target}'], timeout: 10s, {prober}: {settings}}}");
         let config = skerry_yaml::read::<Config>(&yaml).unwrap_or_else(|fault| panic!("{yaml}: {fault:?}")).value;
         let scrape = Probes::new(&config)
             .unwrap_or_else(|faults| panic!("{yaml}: {faults:?}"))

@@ -77,8 +77,8 @@ fn a_node_keeps_to_its_own_topics_and_strangers_stay_out() -> anyhow::Result<()>
     let mut node = lab.agent("pi-4", "")?;
     lab.join(&mut node, "edge")?;
     // Its place is taken over by clients that have its credentials.
+    let who = wait_for("the certificate to be saved", || credentials(&node))?;
     node.stop()?;
-    let who = credentials(&node)?;
     for version in ["mqttv311", "mqttv5"] {
         let before =
             [refused(&lab, "no_certificate")?, refused(&lab, "publish_topic")?, refused(&lab, "subscribe_topic")?];
@@ -91,7 +91,7 @@ fn a_node_keeps_to_its_own_topics_and_strangers_stay_out() -> anyhow::Result<()>
         // nothing, the server's counters do.
         for topic in ["skerry/v1/other/up/events", "skerry/v1/pi-4/down/config", "elsewhere"] {
             let args = ["-t", topic, "-m", "x"];
-            let limited = ["--preserve-status", "3", "mosquitto_pub"];
+            let limited = ["--preserve-status", "30", "mosquitto_pub"];
             let mut command = Command::new("timeout");
             command.args(limited).args(["-h", "127.0.0.1", "-p", &lab.mqtt.to_string(), "-V", version, "-q", "1"]);
             command.arg("--cafile").arg(lab.folder.join("server/pki/ca.pem"));
@@ -99,7 +99,7 @@ fn a_node_keeps_to_its_own_topics_and_strangers_stay_out() -> anyhow::Result<()>
             let _ = command.output()?;
         }
         for topic in ["skerry/v1/other/down/config", "skerry/v1/+/down/config", "#"] {
-            let _ = client(&lab, "mosquitto_sub", version, Some(&who), &["-t", topic, "-W", "2", "-C", "1"])?;
+            let _ = client(&lab, "mosquitto_sub", version, Some(&who), &["-t", topic, "-W", "30", "-C", "1"])?;
         }
         wait_for("the refusals to be counted", || {
             let now =

@@ -128,8 +128,8 @@ fn every_line_is_there_once_over_kill_9_and_stores_that_fail() -> anyhow::Result
             let at = usize::try_from(xorshift(&mut random) % moods.len() as u64)?;
             store.set(moods[at]);
         }
-        rig.write(40, if kill % 4 == 0 { BUSY } else { "" })?;
         let before = loki.requests() + elastic.requests() + otlp.requests();
+        rig.write(40, if kill % 4 == 0 { BUSY } else { "" })?;
         let more = 1 + xorshift(&mut random) % 8;
         wait_for("requests", || {
             let came = loki.requests() + elastic.requests() + otlp.requests() - before;
@@ -210,14 +210,17 @@ fn every_line_is_there_once_over_kill_9_and_stores_that_fail() -> anyhow::Result
         }
         Ok(())
     })?;
-    let metrics = rig.lab.text("/metrics")?;
-    for line in [
-        "skerry_fleet_forward_refused_records_total{target=\"loki\"} 1\n",
-        "skerry_fleet_forward_refused_records_total{target=\"file\"} 0\n",
-        "skerry_fleet_forward_up{target=\"otlp\"} 1\n",
-    ] {
-        ensure!(metrics.contains(line), "{line:?} is missing in {metrics}");
-    }
+    wait_for("the metrics", || {
+        let metrics = rig.lab.text("/metrics")?;
+        for line in [
+            "skerry_fleet_forward_refused_records_total{target=\"loki\"} 1\n",
+            "skerry_fleet_forward_refused_records_total{target=\"file\"} 0\n",
+            "skerry_fleet_forward_up{target=\"otlp\"} 1\n",
+        ] {
+            ensure!(metrics.contains(line), "{line:?} is missing in {metrics}");
+        }
+        Ok(())
+    })?;
     rig.lab.stop_server()
 }
 
@@ -291,10 +294,12 @@ fn rsyslogd_takes_messages_over_tcp_and_udp() -> anyhow::Result<()> {
     let mut command = Command::new(program);
     command.args(["-n", "-f"]).arg(&config).arg("-i").arg(place.path().join("pid"));
     let _rsyslogd = Running::spawn(&mut command, &place.path().join("log"))?;
+    // A datagram to a port where nobody listens yet is gone.
+    wait_for("rsyslogd", || Ok(std::net::TcpStream::connect(("127.0.0.1", tcp)).map(drop)?))?;
     let mut rig = Rig::start(|_| {
         format!(
             "forward:\n  - {{name: tcp, syslog: {{address: 'tcp://127.0.0.1:{tcp}', facility: 16}}, batch: {{wait: \
-             50ms}}}}\n  - {{name: udp, syslog: {{address: 'udp://localhost:{udp}'}}, batch: {{wait: 50ms}}}}\n"
+             50ms}}}}\n  - {{name: udp, syslog: {{address: 'udp://127.0.0.1:{udp}'}}, batch: {{wait: 50ms}}}}\n"
         )
     })?;
     rig.write(50, "with \"quotes\" and ünïcode")?;
