@@ -458,12 +458,14 @@ async fn forward(
     store: Store,
     live: broadcast::Sender<Arc<Vec<LiveLine>>>,
 ) -> Result<(), store::Closed> {
-    while let Some(input) = inputs.recv().await {
+    let show = |input: &LogInput| {
         if live.receiver_count() > 0 {
             // Nobody watching any more is no failure.
             let _ = live.send(Arc::new(input.records.iter().map(live_line).collect()));
         }
-        store.append_logs(input).await?;
+    };
+    while let Some(input) = inputs.recv().await {
+        store.append_logs(input, show).await?;
     }
     Ok(())
 }

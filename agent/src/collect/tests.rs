@@ -265,7 +265,8 @@ fn a_collector_that_hangs_is_left_until_it_answers() {
     rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
     let (clock, _) = Clock::manual(UnixMillis(0));
     let mut collector = Collector::new(&Config::default(), roots, clock).unwrap();
-    collector.wait = Duration::from_millis(300);
+    // The one that hangs is waited for once, the others end long before.
+    collector.wait = Duration::from_secs(3);
     for _ in 0..2 {
         let collected = collector.collect(UnixMillis(0), &Arc::default());
         let [failure] = collected.failures.as_slice() else { panic!("{:?}", collected.failures) };

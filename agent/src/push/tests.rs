@@ -62,7 +62,7 @@ impl Running {
 #[tokio::test]
 async fn datagrams_become_series_and_bad_lines_losses() {
     let folder = tempfile::tempdir().unwrap();
-    let free = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let free = skerry_ports::free_address().unwrap();
     let socket = folder.path().join("statsd.sock");
     // What an earlier run left is no hindrance.
     drop(std::os::unix::net::UnixDatagram::bind(&socket).unwrap());

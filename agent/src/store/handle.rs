@@ -188,14 +188,19 @@ impl Store {
     }
 
     /// Hands over what a log input read. Waits while the store has no room for log records; the input then leaves
-    /// its lines in their file.
+    /// its lines in their file. `show` sees the input in the very moment in which it is handed over: whoever asks the
+    /// store for log records after that is answered with these too, and whoever watches before is shown them.
     ///
     /// # Errors
     /// [`Closed`]: the positions are not stored either, so the lines are read again at the next start.
-    pub async fn append_logs(&self, input: LogInput) -> Result<(), Closed> {
+    pub async fn append_logs(&self, input: LogInput, show: impl FnOnce(&LogInput)) -> Result<(), Closed> {
         let kib = u32::try_from(input.memory_bytes().div_ceil(1024)).unwrap_or(u32::MAX);
         let room = self.log_room.clone().acquire_many_owned(kib.clamp(1, LOG_KIB_WAITING_MAX)).await;
-        self.logs.send((input, room.map_err(|_| Closed)?)).await.map_err(|_| Closed)
+        let room = room.map_err(|_| Closed)?;
+        let place = self.logs.reserve().await.map_err(|_| Closed)?;
+        show(&input);
+        place.send((input, room));
+        Ok(())
     }
 
     /// Tells which sources of log records have to wait.

@@ -20,6 +20,7 @@ use skerry_wire::{MESSAGE_BYTES_MAX, codec};
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Why the store could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -213,6 +214,10 @@ impl Writer {
     }
 }
 
+/// How often the lock is asked for, and how long in between: half a second in all.
+const LOCK_TRIES: u32 = 50;
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
+
 fn lock(path: &Path) -> Result<File, OpenError> {
     let unwritable = |path: &Path| {
         let path = path.to_owned();
@@ -223,11 +228,17 @@ fn lock(path: &Path) -> Result<File, OpenError> {
     }
     let name = beside(path, ".lock");
     let file = File::options().create(true).truncate(false).write(true).open(&name).map_err(unwritable(&name))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(std::fs::TryLockError::WouldBlock) => Err(OpenError::InUse { path: path.to_owned() }),
-        Err(std::fs::TryLockError::Error(source)) => Err(OpenError::Unwritable { path: name, source }),
+    for tries in 1.. {
+        match file.try_lock() {
+            Ok(()) => break,
+            // A program that was just begun holds what was open here, until it has become itself: so the agent that was
+            // killed in that moment holds the lock a little longer than it lives.
+            Err(std::fs::TryLockError::WouldBlock) if tries < LOCK_TRIES => std::thread::sleep(LOCK_PAUSE),
+            Err(std::fs::TryLockError::WouldBlock) => return Err(OpenError::InUse { path: path.to_owned() }),
+            Err(std::fs::TryLockError::Error(source)) => return Err(OpenError::Unwritable { path: name, source }),
+        }
     }
+    Ok(file)
 }
 
 /// Renames a damaged database, with its log, to `NAME.corrupt-MILLISECONDS`. Only the newest such file is kept, so

@@ -63,7 +63,8 @@ async fn follow(delivery: HttpDelivery, until: Instant) -> Result<Heard, String>
     }
     let mut body = Bytes::from(delivery.body);
     let mut url: Uri = delivery.url.parse().map_err(|_| format!("{:?} is no address", delivery.url))?;
-    let tls = tls::config(&delivery.tls);
+    // Made where it is needed: it reads the machine's certificates.
+    let mut made = None;
     let name = delivery.tls.server_name.clone();
     let first = url.host().unwrap_or_default().to_owned();
     let redirects_max = if delivery.follow_redirects { REDIRECTS_MAX } else { 0 };
@@ -71,7 +72,10 @@ async fn follow(delivery: HttpDelivery, until: Instant) -> Result<Heard, String>
     loop {
         let tls = match url.scheme_str() {
             Some("http") => None,
-            Some("https") => Some(tls.clone()?),
+            Some("https") => Some(match &made {
+                Some(config) => Arc::clone(config),
+                None => Arc::clone(made.insert(tls::config(&delivery.tls)?)),
+            }),
             _ => return Err(format!("{url} is none of http:// and https://")),
         };
         let name = name.as_deref().filter(|_| url.host() == Some(&first));

@@ -10,6 +10,7 @@ use crate::logs::intake::Intake;
 use skerry_model::{LogRecord, LossEntry, UnixMillis};
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -71,11 +72,13 @@ impl Rig {
         Source::new(common, Intake::default(), self.stats.clone(), &parts)
     }
 
-    /// Takes what comes until `enough` says so.
+    /// Takes what comes until `enough` says so. Ends with a panic where nothing more comes for ten seconds, or never
+    /// enough.
     pub(super) async fn until(&mut self, what: &str, enough: impl Fn(&Self) -> bool) {
-        let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(10);
+        let deadline = tokio::time::Instant::now() + Duration::from_mins(2);
         while !enough(self) {
-            match tokio::time::timeout_at(deadline, self.taken.recv()).await {
+            let silence = tokio::time::Instant::now() + Duration::from_secs(10);
+            match tokio::time::timeout_at(deadline.min(silence), self.taken.recv()).await {
                 Ok(Some(input)) => self.take(input),
                 _ => panic!(
                     "{what} did not come: {} records, the last {:?}, losses {:?}",

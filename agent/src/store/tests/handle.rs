@@ -38,10 +38,10 @@ async fn what_is_taken_in_can_be_asked_for_wherever_it_is() {
     for n in 0..6 {
         store.append_scrape(scrape(n * 1000, n as f64), Pace::Round).await.unwrap();
     }
-    store.append_logs(lines(1, &["a", "b"])).await.unwrap();
+    store.append_logs(lines(1, &["a", "b"]), |_| {}).await.unwrap();
     store.flush().await.unwrap();
     store.append_scrape(scrape(6000, 6.0), Pace::Round).await.unwrap();
-    store.append_logs(lines(2, &["c"])).await.unwrap();
+    store.append_logs(lines(2, &["c"]), |_| {}).await.unwrap();
 
     let query = |matchers: &[(&str, &str)], range, samples_max| SeriesQuery {
         matchers: matchers.iter().map(|(name, value)| Matcher::equal(name, value)).collect(),
@@ -111,7 +111,7 @@ async fn tips_and_figures_follow_and_closing_ends_the_thread() {
     store.acknowledge(Ack { stream: tip.stream, epoch: tip.epoch, have, dict: None }).await.unwrap();
     tips.wait_for(|tips| metrics(tips).waiting == 0).await.unwrap();
 
-    store.append_logs(lines(1, &["a"])).await.unwrap();
+    store.append_logs(lines(1, &["a"]), |_| {}).await.unwrap();
     let entry = LossEntry {
         stream: StreamKind::Logs,
         reason: LossReason::Oversize,
@@ -144,7 +144,7 @@ async fn dropping_every_handle_ends_the_run_in_order() {
     let dir = tempfile::tempdir().unwrap();
     let (opened, _) = start(&dir, Config::default());
     opened.store.append_scrape(scrape(0, 0.0), Pace::Round).await.unwrap();
-    opened.store.append_logs(lines(1, &["a"])).await.unwrap();
+    opened.store.append_logs(lines(1, &["a"]), |_| {}).await.unwrap();
     drop(opened.store);
     opened.thread.join().unwrap();
     let (opened, _) = start(&dir, Config::default());
@@ -172,7 +172,7 @@ async fn log_inputs_alone_wait_while_their_room_is_full() {
     while waiting.is_none() {
         // What comes within a second would share a commit.
         clock.advance(Duration::from_secs(1));
-        let blocked = store.append_logs(input(sent));
+        let blocked = store.append_logs(input(sent), |_| {});
         tokio::pin!(blocked);
         tokio::select! {
             biased;
@@ -207,15 +207,20 @@ async fn what_waits_for_the_writer_is_bounded_in_bytes_and_a_gate_tells_who_wait
     // As if another one of that size were in the queue, which has room for two of them by number.
     let room = store.log_room.clone().acquire_many_owned(bounds as u32).await.unwrap();
     {
-        let mut waits = Box::pin(store.append_logs(lines(1, &["small"])));
+        let shown = std::cell::Cell::new(0);
+        let show = |input: &LogInput| shown.set(input.records.len());
+        let mut waits = Box::pin(store.append_logs(lines(1, &["small"]), show));
         assert!(matches!(waits.as_mut().poll(&mut Context::from_waker(Waker::noop())), Poll::Pending));
+        // Whoever begins to watch now is shown what waits.
+        assert_eq!(shown.get(), 0);
         drop(room);
         waits.await.unwrap();
+        assert_eq!(shown.get(), 1);
     }
     // An input that is larger than all of it waits alone and is taken all the same.
     let many: Vec<String> = (0..8).map(|n| full::noise(n, 200 << 10)).collect();
     let many: Vec<&str> = many.iter().map(String::as_str).collect();
-    store.append_logs(lines(2, &many)).await.unwrap();
+    store.append_logs(lines(2, &many), |_| {}).await.unwrap();
     store.flush().await.unwrap();
     assert_eq!(store.log_room.available_permits(), bounds, "all is given back");
     let labels = record(0, "").labels;

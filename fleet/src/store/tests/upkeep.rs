@@ -108,13 +108,11 @@ async fn what_waits_shares_one_commit() {
     let names = ["a", "b", "c"];
     // While another process holds the file, the writer has at most its first group in hand.
     let other = rusqlite::Connection::open(fleet.folder.path().join("data.db")).unwrap();
+    let batches: Vec<_> = (1..=10).flat_map(|n| names.map(|name| (name, fixture::logs(1, n)))).collect();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     let mut outcomes = Vec::new();
-    for n in 1..=10 {
-        for name in names {
-            let batch = fixture::logs(1, n);
-            outcomes.push(fleet.store.submit(&node(name), StreamKind::Logs, batch, NOW).await.unwrap());
-        }
+    for (name, batch) in batches {
+        outcomes.push(fleet.store.submit(&node(name), StreamKind::Logs, batch, NOW).await.unwrap());
     }
     other.execute_batch("COMMIT").unwrap();
     for outcome in outcomes {
