@@ -4,16 +4,24 @@ use super::config::{Config, SilenceText};
 use super::desk::{Desk, Kept, Setup};
 use super::routing::Routing;
 use super::silences::Silences;
+use super::task::AlertsTask;
+use super::teller::Tellers;
+use crate::board::Board;
+use crate::clock::Clock;
 use crate::data::{AlertsRequest, Raised};
 use crate::rules::Text;
+use crate::store;
 use skerry_alerting::Now;
 use skerry_alerting::manager::Notice;
 use skerry_alerting::notify::Outcome;
-use skerry_model::{Alert, Labels, Mono, UnixMillis};
+use skerry_model::{Alert, Labels, Mono, StreamKind, UnixMillis};
 use skerry_wire::{AlertEvent, EventKind};
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
 
 const ROUTING: &str = "\
 route:
@@ -277,4 +285,46 @@ fn alerts_that_programs_post_are_alerts_of_the_node() {
     let ended = r#"[{"labels":{"alertname":"Q"},"endsAt":"2027-01-15T08:08:30Z"}]"#;
     node.ask("POST", "/alerts", ended, 520);
     assert_eq!(node.events.len(), 4, "its end is heard of at once");
+}
+
+#[tokio::test]
+async fn what_begins_when_the_link_has_just_gone_waits_for_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (clock, _hand) = Clock::manual(now(0).wall);
+    let path = folder.path().join("agent.db");
+    let store = store::open(&path, store::Config::default(), clock.clone(), || 1).unwrap().store;
+    let (routing, _) = Routing::read(&Config::default(), &[]);
+    let (raised_in, raised) = mpsc::channel(1);
+    let (_requests_in, requests) = mpsc::channel(1);
+    let (looks, is_up) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(true)));
+    let (seen, up) = (looks.clone(), is_up.clone());
+    let task = AlertsTask {
+        desk: desk(&routing, true, &BTreeMap::new(), &[], 0),
+        tellers: Tellers::new(Arc::new(|_, _, _| Box::pin(async { Outcome::Sent })), Vec::new()),
+        raised,
+        requests,
+        link_up: Box::new(move || {
+            seen.fetch_add(1, Ordering::Relaxed);
+            up.load(Ordering::Relaxed)
+        }),
+        store: store.clone(),
+        board: Board::default(),
+        stats: Arc::default(),
+        clock,
+    };
+    let stop = CancellationToken::new();
+    let task = tokio::spawn(task.run(stop.clone()));
+    while looks.load(Ordering::Relaxed) == 0 {
+        tokio::task::yield_now().await;
+    }
+    // It sleeps now, for nothing waits; the next turn would notice.
+    is_up.store(false, Ordering::Relaxed);
+    let events = || store.tips().borrow().iter().find(|tip| tip.stream == StreamKind::Events).unwrap().next;
+    let before = events();
+    raised_in.send(Raised { alerts: vec![alert("A", 0, 240)], values: BTreeMap::new() }).await.unwrap();
+    stop.cancel();
+    task.await.unwrap().unwrap();
+    store.flush().await.unwrap();
+    assert_eq!(events(), before, "the centre is told when it is reached again");
+    assert_eq!(store::peek(&path, super::report::PREFIX).len(), 1);
 }

@@ -79,7 +79,7 @@ impl AlertsTask {
         self.requests.close();
         // Rules have ended before: what they said last is still here.
         while let Ok(raised) = self.raised.try_recv() {
-            self.desk.take(raised, self.now());
+            self.take(raised);
         }
         let deadline = self.clock.mono() + DRAIN;
         while let Some(told) = self.tellers.next_by(deadline.since(self.clock.mono())).await {
@@ -109,6 +109,9 @@ impl AlertsTask {
     }
 
     fn take(&mut self, raised: Raised) {
+        // As the link is now: the last turn may be long ago, and what begins without one is told otherwise.
+        let (is_up, now) = ((self.link_up)(), self.now());
+        self.desk.report().link(is_up, now);
         self.desk.take(raised, self.now());
         for _ in 1..AT_ONCE {
             let Ok(raised) = self.raised.try_recv() else { return };
