@@ -6,11 +6,15 @@ use super::{EngineError, answer};
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::json;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// Most of a command's output that is kept.
 const OUTPUT_BYTES_MAX: usize = 4 << 10;
 /// Head of a piece of output: the stream's number, three zeros, and the length.
 const HEAD_BYTES: usize = 8;
+
+/// Pause between two looks at a command that was late before it began.
+const UNBEGUN_PAUSE: Duration = Duration::from_millis(50);
 
 /// What came of a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,7 +29,7 @@ impl Engine {
     /// Runs a command in a container and waits for its end, at most `limit`.
     ///
     /// # Errors
-    /// [`EngineError::Timeout`] where it still runs: it is killed then, see [`kill_late`]. [`EngineError::Conflict`] where
+    /// [`EngineError::Timeout`] where it still runs: it is killed then, see [`Self::end_late`]. [`EngineError::Conflict`] where
     /// the container does not run. A command that is not there has exit code 126 or 127, or is
     /// [`EngineError::Refused`]: versions differ.
     pub async fn exec(&self, id: &str, command: &[String], limit: Duration) -> Result<Executed, EngineError> {
@@ -42,16 +46,28 @@ impl Engine {
         };
         let told = self.stream(call, &mut feed).await;
         if let Err(EngineError::Timeout { .. }) = told {
-            let left = self.json(exec_at(&exec)).await.ok();
-            if let Some(pid) = left.and_then(|left| left["Pid"].as_i64()) {
-                kill_late(id, pid);
-            }
+            self.end_late(id, &exec).await;
         }
         told?;
         let code = self.exec_result(&exec).await?.ok_or_else(|| EngineError::Malformed {
             message: format!("the command's output ended in {id} and its code is not told"),
         })?;
         Ok(Executed { code, output: String::from_utf8_lossy(&output.kept).into_owned() })
+    }
+
+    /// Kills a command whose time is up. One that has not begun yet has no number: it is looked for until it has one, or
+    /// it would begin when nobody looks any more.
+    async fn end_late(&self, container: &str, exec: &str) {
+        let until = Instant::now() + LOOK_MAX;
+        while let Ok(left) = self.json(exec_at(exec)).await {
+            if let Some(pid) = left["Pid"].as_i64().filter(|pid| *pid > 0) {
+                return kill_late(container, pid);
+            }
+            if left["ExitCode"].is_i64() || Instant::now() >= until {
+                return;
+            }
+            tokio::time::sleep(UNBEGUN_PAUSE).await;
+        }
     }
 
     /// The exit code of a command by the id of its run; `None` while it runs.

@@ -55,8 +55,9 @@ fn calls(rig: &Rig, folder: &Path) -> anyhow::Result<()> {
         let late = client.exec(&id, &words("sleep 5"), Duration::from_millis(500)).await;
         assert_eq!(reason(late.map(drop)), "Timeout");
         // One that hangs is ended with what it began, and is no more than one at a time.
-        for _ in 0..5 {
-            let hangs = client.exec(&id, &words("sleep 4711 & sleep 4711; true"), Duration::from_millis(500)).await;
+        for limit in [20, 100, 500, 1000] {
+            let limit = Duration::from_millis(limit);
+            let hangs = client.exec(&id, &words("sleep 4711 & sleep 4711; true"), limit).await;
             assert_eq!(reason(hangs.map(drop)), "Timeout");
         }
         wait_for("the end of commands that hang", || {
