@@ -26,6 +26,8 @@ use tokio_util::sync::CancellationToken;
 
 /// How long a round waits for the slower ones of its targets; who is later is decided later.
 const TOGETHER: Duration = Duration::from_secs(1);
+/// How long the first round waits for the first measurement at least: a loaded machine takes some rounds' time for it.
+const FIRST_MEASURED: Duration = Duration::from_secs(10);
 /// How often it is looked whether anything was measured in this run.
 const UNMEASURED: Duration = Duration::from_millis(200);
 /// Questions that are answered at once; each looks at one target at a time. Others wait.
@@ -144,7 +146,7 @@ impl Running {
         let mut together = next;
         // What is stored is of before the stop, or of before the disk was full: a decision by it would be undone by the
         // next. So the first round waits for measurements of this run, unless there are none.
-        let latest_start = next + 2 * collected_every;
+        let latest_start = next + (2 * collected_every).max(FIRST_MEASURED);
         loop {
             let now = self.hands.now().mono;
             if now >= next && now < latest_start && self.board.read().last_round.is_none() {
