@@ -35,8 +35,11 @@ fn the_static_agent_does_the_main_job_under_emulation() -> anyhow::Result<()> {
     })?;
     let lines: Vec<&str> = records.iter().filter_map(|record| record["line"].as_str()).collect();
     assert_eq!(lines, (1..=500).map(|n| format!("line {n}")).collect::<Vec<_>>());
-    let answer = lab.api("/query?query=node_memory_MemTotal_bytes")?;
-    assert_eq!(answer["data"]["result"][0]["metric"]["node"], "arm-1", "{answer}");
+    wait_for("a metric", || {
+        let answer = lab.api("/query?query=node_memory_MemTotal_bytes")?;
+        ensure!(answer["data"]["result"][0]["metric"]["node"] == "arm-1", "{answer}");
+        Ok(())
+    })?;
     node.kill();
     node.start()?;
     wait_for("it to be back after power loss", || {

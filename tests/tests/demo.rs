@@ -6,7 +6,7 @@ use std::process::Command;
 #[test]
 fn the_demo_ends_by_itself_and_tells_what_arrived() -> anyhow::Result<()> {
     let output = Command::new(env!("CARGO_BIN_EXE_skerry-demo"))
-        .args(["--", "--for", "8s", "--nodes", "2", "--json"])
+        .args(["--", "--for", "15s", "--nodes", "2", "--json"])
         .output()?;
     let told = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "{}: {told}", output.status);

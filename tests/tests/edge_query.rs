@@ -115,7 +115,7 @@ fn nodes_answer_and_what_is_missing_is_told() -> anyhow::Result<()> {
     rustix::process::kill_process(pid, rustix::process::Signal::CONT)?;
     assert_eq!((status, body["errorType"].as_str()), (503, Some("timeout")), "{body}");
     assert_eq!(body["nodes"]["pi-a"]["error"], "did not answer within 2 s", "{body}");
-    assert!(took >= Duration::from_secs(2) && took < Duration::from_secs(4), "{took:?}");
+    assert!(took >= Duration::from_secs(2) && took < Duration::from_secs(9), "{took:?}");
     wait_answer(&lab, "pi-a")?;
 
     // The link is cut: unreachable, and as before once it is back.
@@ -147,10 +147,10 @@ fn same_as_the_nodes_own(lab: &Lab, node: &Node) -> anyhow::Result<()> {
     wait_for("some samples", || {
         let count = local(node, &format!("/query?query={}", encoded("count_over_time(node_load1[2m])")))?;
         let count = count["data"]["result"][0]["value"][1].as_str().and_then(|count| count.parse::<u32>().ok());
-        ensure!(count >= Some(10), "{count:?} samples");
+        ensure!(count >= Some(20), "{count:?} samples");
         Ok(())
     })?;
-    let now = local(node, "/query?query=time()")?["data"]["result"][0].as_f64().context("the time")?.floor() - 3.0;
+    let now = local(node, "/query?query=time()")?["data"]["result"][0].as_f64().context("the time")?.floor() - 10.0;
     let at = format!("&time={now}");
     let over = format!("&start={}&end={now}&step=1", now - 2.0);
     for (endpoint, expr, when) in [

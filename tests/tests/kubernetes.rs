@@ -32,7 +32,7 @@ fn actuator(folder: &Path, kubeconfig: &str) -> anyhow::Result<KubernetesActuato
     let path = folder.join("kubeconfig");
     std::fs::write(&path, kubeconfig)?;
     let settings =
-        KubernetesSettings { kubeconfig: Some(path), timeout: Span::secs(5), ..KubernetesSettings::default() };
+        KubernetesSettings { kubeconfig: Some(path), timeout: Span::secs(15), ..KubernetesSettings::default() };
     Ok(KubernetesActuator::new(&settings, &SystemRoots::default()))
 }
 
@@ -156,7 +156,7 @@ async fn a_server_may_answer_anything() -> anyhow::Result<()> {
     let path = folder.path().join("kubeconfig");
     std::fs::write(&path, kube.kubeconfig())?;
     let settings =
-        KubernetesSettings { kubeconfig: Some(path), timeout: Span::secs(5), ..KubernetesSettings::default() };
+        KubernetesSettings { kubeconfig: Some(path), timeout: Span::secs(15), ..KubernetesSettings::default() };
     let actuator = KubernetesActuator::new(&settings, &SystemRoots::default());
     let body = |text: &str| Mishap::Body(text.to_owned());
     let scale = |rest: &str| Mishap::Body(format!("{{\"kind\": \"Scale\", {rest}}}"));
@@ -232,7 +232,7 @@ async fn tokens_and_authorities_may_change() -> anyhow::Result<()> {
     std::fs::write(file("namespace"), "shop")?;
     let service = Some(("127.0.0.1".to_owned(), kube.port().to_string()));
     let places = KubernetesPlaces { account: account.path().to_owned(), service, kubeconfigs: Vec::new() };
-    let settings = KubernetesSettings { timeout: Span::secs(5), ..KubernetesSettings::default() };
+    let settings = KubernetesSettings { timeout: Span::secs(15), ..KubernetesSettings::default() };
     let actuator = KubernetesActuator::at(&settings, &SystemRoots::default(), places);
     let target = TargetRef { scope: String::new(), ..target() };
     assert_eq!(counts(&actuator.observe(&target).await?), (3, 3, 3), "in the namespace of the pod");

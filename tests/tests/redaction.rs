@@ -144,7 +144,10 @@ fn planted_secrets_are_nowhere() -> anyhow::Result<()> {
     let at_centre = wait_for("the lines", || {
         let plain = lab.text("/api/v1/nodes/pi-4/logs?limit=10000&label.source=plain")?;
         let web = lab.text("/api/v1/nodes/pi-4/logs?limit=10000&label.source=web")?;
-        ensure!(plain.matches(PLAIN).count() >= wanted && web.matches(PLAIN).count() >= wanted, "not all lines came");
+        ensure!(
+            plain.matches(PLAIN).count() >= 2 * wanted && web.matches(PLAIN).count() >= wanted,
+            "not all lines came"
+        );
         Ok(plain + &web)
     })?;
     let texts: Vec<String> = secrets().into_iter().map(|(_, secret)| secret).collect();

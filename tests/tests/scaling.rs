@@ -88,7 +88,7 @@ impl Rig {
         lab.join(&mut node, "edge")?;
         let spec = format!(
             "  collect:\n    interval: 1s\n    textfile_directory: '{}'\n  store:\n    write_budget: 0B\n  sync:\n    \
-             reconnect_min: 100ms\n    reconnect_max: 1s\n    ack_timeout: 3s\n  scaling:\n    sync_period: 1s\n{}",
+             reconnect_min: 100ms\n    reconnect_max: 1s\n    ack_timeout: 3s\n  scaling:\n    sync_period: 1s\n    guard: {{enabled: false}}\n{}",
             folder.join("values").display(),
             documents.replace("FOLDER", &shown)
         );
@@ -259,6 +259,18 @@ impl Disk {
         command.args(["--mount", "--target", &pid.to_string(), "sh", "-c", &fill]);
         Running::spawn(&mut command, Path::new("/dev/null"))
     }
+
+    /// Ends what fills it, and waits until nobody has it mounted any more: a second mount beside the first would ruin it.
+    fn release(&self, filling: Running) -> anyhow::Result<()> {
+        let pid = i32::try_from(filling.id()).ok().and_then(rustix::process::Pid::from_raw).context("its number")?;
+        rustix::process::kill_process_group(pid, rustix::process::Signal::KILL)?;
+        filling.kill();
+        wait_for("the disk to be released", || {
+            let devices = Command::new("losetup").arg("--associated").arg(&self.image).output()?;
+            ensure!(devices.status.success() && devices.stdout.is_empty(), "{devices:?}");
+            Ok(())
+        })
+    }
 }
 
 /// The disk is really full while decisions are made and an alert begins and ends, and the agent is killed then, twice; the
@@ -314,9 +326,15 @@ fn kills_on_a_full_disk_leave_each_decision_once() -> anyhow::Result<()> {
         let now: f64 = now["data"]["result"][1].as_str().context("a time")?.parse()?;
         began_by.get_or_insert((now * 1000.0) as i64);
         rig.node.kill();
-        filling.kill();
+        disk.release(filling)?;
         rig.node.start()?;
         rig.wait_condition("web", "ValidMetricFound")?;
+        // Only a run whose rules saw it fire can say that it ends.
+        wait_for("the alert of this run", || {
+            let alerts = rig.node.text("/api/v1/alerts")?;
+            ensure!(alerts.contains("Long") == (queue > 40), "{alerts}; {}", rig.log());
+            Ok(())
+        })?;
     }
     rig.node.kill();
     let freed = disk.run("rm \"$DATA/fill\"").output()?;

@@ -220,10 +220,13 @@ fn replicas_follow_the_load_through_crashes_and_each_decision_is_told_once() -> 
         ensure!(decisions == expected, "{told:?}");
         Ok(())
     })?;
-    let press = rig.history("press")?;
-    let ups = press.iter().filter(|row| row.contains("->3 SuccessfulRescale")).count();
-    let last = press.iter().rfind(|row| row.ends_with("SuccessfulRescale"));
-    assert!(ups == 1 && last.is_some_and(|row| row.contains("->1 ")), "{press:?}");
+    wait_for("the centre's history of the other", || {
+        let press = rig.history("press")?;
+        let ups = press.iter().filter(|row| row.contains("->3 SuccessfulRescale")).count();
+        let last = press.iter().rfind(|row| row.ends_with("SuccessfulRescale"));
+        ensure!(ups == 1 && last.is_some_and(|row| row.contains("->1 ")), "{press:?}");
+        Ok(())
+    })?;
     rig.node.stop()?;
     rig.lab.stop_server()
 }

@@ -55,7 +55,7 @@ impl Rig {
         lab.cli(&["assign", NODE, "--group", "edge", "--label", "site=lab", "--yes"])?;
         let spec = format!(
             "  collect:\n    interval: 1s\n    textfile_directory: '{}'\n  store:\n    write_budget: 0B\n  sync:\n    \
-             reconnect_min: 100ms\n    reconnect_max: 1s\n    ack_timeout: 3s\n  scaling: {{sync_period: 1s}}\n---\n{}",
+             reconnect_min: 100ms\n    reconnect_max: 1s\n    ack_timeout: 3s\n  scaling: {{sync_period: 1s, guard: {{enabled: false}}}}\n---\n{}",
             values.display(),
             policy(&hook, "web", 8)
         );
@@ -126,7 +126,7 @@ fn decisions_reach_the_centre_once_and_policies_are_explained() -> anyhow::Resul
     // The node is asked: what stands there, and what it would do now.
     let list = wait_for("the node's own word", || {
         let list = rig.json(&["scale", "list"])?;
-        ensure!(list["items"][0]["current"] == 4, "{list}");
+        ensure!(list["items"][0]["current"] == 4 && list["items"][0]["live"] == true, "{list}");
         Ok(list)
     })?;
     let (item, hook) = (&list["items"][0], rig.count.with_file_name("hook").display().to_string());

@@ -29,8 +29,8 @@ fn policy(name: &str, program: &Path) -> String {
     format!(
         "---\napiVersion: skerry.io/v1\nkind: ScalingPolicy\nmetadata: {{name: {name}}}\nspec:\n  scaleTargetRef: {{kind: Exec, \
          name: {}}}\n  minReplicas: 1\n  maxReplicas: 8\n  metrics:\n  - type: External\n    external:\n      metric: {{name: \
-         site_queue}}\n      target: {{type: AverageValue, averageValue: 10}}\n  behavior:\n    scaleDown: \
-         {{stabilizationWindowSeconds: 0}}\n",
+         site_queue}}\n      target: {{type: AverageValue, averageValue: 10}}\n  behavior:\n    scaleUp: {{policies: \
+         [{{type: Pods, value: 20, periodSeconds: 15}}]}}\n    scaleDown: {{stabilizationWindowSeconds: 0}}\n",
         program.display()
     )
 }
@@ -57,7 +57,7 @@ fn programs_that_hang_keep_a_healthy_one_from_nothing() -> anyhow::Result<()> {
     let allowed: Vec<String> = hung.iter().chain([&well]).map(|path| format!("'{}'", path.display())).collect();
     let shown = folder.display();
     let sections = format!(
-        "  textfile_directory: '{shown}/values'\nexec_allow: [{}]\nscaling:\n  sync_period: 1s\n  files: \
+        "  textfile_directory: '{shown}/values'\nexec_allow: [{}]\nscaling:\n  sync_period: 1s\n  guard: {{enabled: false}}\n  files: \
          ['{shown}/policies-*.yaml']\n",
         allowed.join(", ")
     );

@@ -167,10 +167,13 @@ fn what_owners_wrote_for_kubernetes_is_done_by_the_node() -> anyhow::Result<()> 
     rig.wait("web", 1500, 5)?;
     rig.rounds(1500, 3)?;
     assert!(!rig.kube.asked().iter().any(|asked| asked.starts_with('P')), "it stays where it is");
-    let explained = rig.node.agent(&["scale", "explain", "shop/web"])?;
-    for part in ["shop/web: Deployment/shop/web", "5 -> 5 replicas", "60%", "ReadyForNewScale"] {
-        assert!(explained.contains(part), "{part}: {explained}");
-    }
+    wait_for("what is explained", || {
+        let explained = rig.node.agent(&["scale", "explain", "shop/web"])?;
+        for part in ["shop/web: Deployment/shop/web", "5 -> 5 replicas", "60%", "ReadyForNewScale"] {
+            ensure!(explained.contains(part), "{part}: {explained}");
+        }
+        Ok(())
+    })?;
 
     // Killed while the server takes its time with the change; the next run does it.
     rig.kube.asked();
@@ -268,6 +271,12 @@ fn a_server_that_hangs_or_refuses_is_told_of_and_made_up_for() -> anyhow::Result
     rig.rounds(3000, 5)?;
     let tries = rig.kube.asked().iter().filter(|asked| asked.starts_with("PATCH")).count();
     assert!(tries <= 1, "{tries} tries in five seconds");
+    // Told at once, or a minute after another trouble that was told.
+    wait_for("what is told", || {
+        let all = rig.node.history("shop/web", true)?;
+        ensure!(all.iter().any(|row| row.ends_with("FailedRescale")), "{all:?}");
+        Ok(())
+    })?;
     rig.kube.state().forbidden.clear();
     rig.wait("web", 3000, 10)?;
 

@@ -8,7 +8,7 @@ use skerry_tests::scaled::{Scaled, Setup};
 use skerry_tests::systemd::RealSystemd;
 
 /// Takes a while to end.
-const WORKER: &str = "[Unit]\nDefaultDependencies=no\n[Service]\nExecStart=/bin/sh -c 'trap \"sleep 1; exit 0\" TERM; while :; do \
+const WORKER: &str = "[Unit]\nDefaultDependencies=no\n[Service]\nExecStart=/bin/sh -c 'trap \"sleep 4; exit 0\" TERM; while :; do \
                       sleep 0.1; done'\nCPUQuota=20%\nMemoryMax=64M\n";
 /// Ends badly by itself.
 const SICK: &str = "[Unit]\nDefaultDependencies=no\n[Service]\nExecStart=/bin/false\n";

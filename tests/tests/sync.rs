@@ -199,9 +199,9 @@ async fn a_link_that_is_cut_again_and_again_loses_and_repeats_nothing() {
     blocks.write(50);
     let agent = Agent::start(&node, &node_identity(&ca, &ca, &node), proxy.address(), &blocks);
     for _ in 0..6 {
+        let mut have = blocks.have.subscribe();
         blocks.write(40);
         // Somewhere in the middle of what is under way.
-        let mut have = blocks.have.subscribe();
         timeout(SOON, have.changed()).await.unwrap().unwrap();
         proxy.cut();
     }

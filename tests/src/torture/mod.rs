@@ -23,7 +23,7 @@ use anyhow::{Context, ensure};
 use serde::Serialize;
 use std::path::Path;
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -61,7 +61,7 @@ impl Dice {
 /// What is to be done.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// Kills.
+    /// Kills at least. There are more, up to five times as many, until every style has written and rotated enough to tell.
     pub crashes: u32,
     /// Seed of every choice but the scheduler's.
     pub seed: u64,
@@ -120,6 +120,8 @@ pub struct StyleReport {
 pub(crate) struct Shared {
     pub(crate) stored: Mutex<Stored>,
     pub(crate) stop: AtomicBool,
+    /// Writers that have written and rotated enough to tell something.
+    pub(crate) told_enough: AtomicUsize,
 }
 
 /// Runs it in an empty folder, which must lie on a file system that reuses inodes for that style to bite.
@@ -146,7 +148,11 @@ pub fn run(binaries: &Binaries, folder: &Path, plan: &Plan) -> anyhow::Result<Re
         ensure!(known >= plan.styles.len(), "{known} inputs are known");
         Ok(())
     })?;
-    let shared = Arc::new(Shared { stored: Mutex::new(Stored::new(&database)), stop: AtomicBool::new(false) });
+    let shared = Arc::new(Shared {
+        stored: Mutex::new(Stored::new(&database)),
+        stop: AtomicBool::new(false),
+        told_enough: AtomicUsize::new(0),
+    });
     let writers: Vec<_> = plan
         .styles
         .iter()
@@ -167,7 +173,10 @@ pub fn run(binaries: &Binaries, folder: &Path, plan: &Plan) -> anyhow::Result<Re
         }
     });
     let mut dice = Dice::new(plan.seed, 0);
-    for _ in 0..plan.crashes {
+    let mut crashes = 0;
+    let is_early = || shared.told_enough.load(Ordering::Relaxed) < plan.styles.len();
+    while crashes < plan.crashes || (is_early() && crashes < 5 * plan.crashes) {
+        crashes += 1;
         let agent = start(binaries, folder)?;
         thread::sleep(life(&mut dice, plan.life_max));
         agent.kill();
@@ -201,7 +210,7 @@ pub fn run(binaries: &Binaries, folder: &Path, plan: &Plan) -> anyhow::Result<Re
     let nothing_else = stored.foreign.is_empty() && styles.iter().all(|style| style.twice == 0);
     Ok(Report {
         seed: plan.seed,
-        crashes: plan.crashes,
+        crashes,
         seconds: begun.elapsed().as_secs_f64(),
         exact: nothing_else && styles.iter().all(|style| style.missing == 0),
         accounted: nothing_else && styles.iter().all(|style| style.missing == 0 || style.ledgered),

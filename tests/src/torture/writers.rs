@@ -14,6 +14,8 @@ use std::time::Duration;
 
 /// Generations that are kept at least.
 const KEPT: usize = 3;
+/// Records that a writer has to have written to tell something.
+const ENOUGH: u64 = 100;
 /// Rotated files past which a writer waits for the agent, well below what one log may have open.
 const SHELF_MAX: usize = 12;
 /// Docker's json-file driver cuts lines into entries of so many bytes of text.
@@ -161,6 +163,7 @@ impl Writer {
 
     /// Writes and rotates until it is told to stop.
     pub(super) fn run(&mut self) -> anyhow::Result<()> {
+        let mut is_enough = false;
         while !self.shared.stop.load(Ordering::Relaxed) {
             thread::sleep(Duration::from_millis(self.dice.below(40)));
             let burst = if self.dice.one_in(20) { 200 } else { 1 + self.dice.below(15) };
@@ -169,6 +172,10 @@ impl Writer {
             }
             if self.dice.one_in(15) {
                 self.rotate().with_context(|| format!("rotate {}", self.style.name()))?;
+            }
+            if !is_enough && self.written > ENOUGH && self.rotations > 0 {
+                is_enough = true;
+                self.shared.told_enough.fetch_add(1, Ordering::Relaxed);
             }
         }
         Ok(())

@@ -29,7 +29,7 @@ fn clones_are_as_their_template_and_the_highest_number_goes_first() -> anyhow::R
         &format!(
             "--name shop --label skerry.io/service=web --label team=a --env A=b --network front --network-alias till \
              --volume data:/data --volume /new --mount type=bind,source={},target=/bound --memory 64m --cpus 0.5 \
-             --restart on-failure:3 --stop-timeout 5 --health-cmd true --health-interval 200ms --publish 18080-18089:80",
+             --restart on-failure:3 --stop-timeout 30 --health-cmd true --health-interval 500ms --publish 18080-18089:80",
             bound.display()
         ),
         OBEDIENT,
@@ -112,7 +112,7 @@ fn clones_are_as_their_template_and_the_highest_number_goes_first() -> anyhow::R
         assert!(ready.since >= started && started > UnixMillis(0), "{pod:?}");
     }
     // The runtime remembers five checks; since when it was healthy must not slide with them.
-    std::thread::sleep(Duration::from_secs(2));
+    std::thread::sleep(Duration::from_secs(4));
     let later = rig.observe(&web)?;
     let since = |seen: &Observed| seen.pods.iter().map(|pod| pod.ready.map(|ready| ready.since)).collect::<Vec<_>>();
     assert_eq!(since(&later), since(&seen));
@@ -265,7 +265,7 @@ fn half_a_success_leaves_nothing_behind_and_faults_are_named() -> anyhow::Result
 
     // One that does not hear: no call waits for it for long, and it goes in the end.
     rig.run(
-        "--name deaf --label skerry.io/service=deaf --stop-timeout 25",
+        "--name deaf --label skerry.io/service=deaf --stop-timeout 40",
         "trap '' TERM; while true; do sleep 1; done",
     )?;
     let deaf = service("deaf");
