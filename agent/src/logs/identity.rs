@@ -6,7 +6,8 @@
 
 use super::content::Packing;
 use super::position::{Ident, Known, Mark};
-use super::scan::{Candidate, Place};
+use super::scan::{Candidate, Place, is_moved};
+use std::io;
 
 /// Where a generation is now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,14 +24,14 @@ pub(super) enum Found {
 /// whether a candidate's content before the mark's offset is the mark's.
 ///
 /// # Errors
-/// If the very file of the mark cannot be read: then nothing can be decided yet.
-pub(super) fn find<E>(
+/// If the very file of the mark cannot be read, or any has moved since it was listed: then nothing can be decided yet.
+pub(super) fn find(
     mark: &Mark,
     candidates: &[Candidate],
     known: &Known,
     taken: impl Fn(Ident) -> bool,
-    mut holds: impl FnMut(&Candidate) -> Result<bool, E>,
-) -> Result<Found, E> {
+    mut holds: impl FnMut(&Candidate) -> io::Result<bool>,
+) -> io::Result<Found> {
     for (at, candidate) in candidates.iter().enumerate() {
         let ident = candidate.meta.ident;
         if !mark.ident.same_inode(ident) || taken(ident) || is_too_short(candidate, mark) {
@@ -50,9 +51,15 @@ pub(super) fn find<E>(
         candidate.place != Place::Current && !is_too_short(candidate, mark) && !taken(candidate.meta.ident)
     });
     sort_by_age(&mut copies, candidates);
-    // A copy that cannot be read is passed over: it may be any file of that name.
-    let copy = copies.into_iter().find(|at| holds(&candidates[*at]).unwrap_or(false));
-    Ok(copy.map_or(Found::Gone, Found::Copied))
+    for at in copies {
+        match holds(&candidates[at]) {
+            Ok(true) => return Ok(Found::Copied(at)),
+            Err(error) if is_moved(&error) => return Err(error),
+            // A copy that cannot be read is passed over: it may be any file of that name.
+            Ok(false) | Err(_) => {}
+        }
+    }
+    Ok(Found::Gone)
 }
 
 /// The candidates that were never read, oldest first.
@@ -91,7 +98,6 @@ mod tests {
     use super::super::file::Meta;
     use super::*;
     use skerry_model::UnixMillis;
-    use std::convert::Infallible;
     use std::path::PathBuf;
 
     fn candidate(ino: u64, born_ns: i64, size: u64, modified_ms: i128, place: Place) -> Candidate {
@@ -107,7 +113,7 @@ mod tests {
 
     /// Finds with files of these inodes holding the content.
     fn run(mark: &Mark, candidates: &[Candidate], holding: &[u64]) -> Found {
-        let holds = |candidate: &Candidate| Ok::<_, Infallible>(holding.contains(&candidate.meta.ident.ino));
+        let holds = |candidate: &Candidate| Ok(holding.contains(&candidate.meta.ident.ino));
         find(mark, candidates, &Known::default(), |_| false, holds).unwrap()
     }
 
@@ -144,6 +150,20 @@ mod tests {
         ];
         assert_eq!(run(&mark(7, 4, 50), &files, &[8, 9]), Found::Copied(2));
         assert_eq!(run(&mark(7, 4, 50), &files, &[]), Found::Gone);
+    }
+
+    #[test]
+    fn nothing_is_decided_while_files_move() {
+        let files = [candidate(7, 4, 100, 2, Place::Current), candidate(8, 5, 100, 1, Place::Rotated(-1))];
+        let find = |mark: &Mark, at: u64, kind: io::ErrorKind| {
+            let holds =
+                |candidate: &Candidate| if candidate.meta.ident.ino == at { Err(kind.into()) } else { Ok(false) };
+            find(mark, &files, &Known::default(), |_| false, holds).map_err(|error| error.kind())
+        };
+        let moved = io::ErrorKind::ResourceBusy;
+        assert_eq!(find(&mark(7, 4, 50), 7, moved), Err(moved), "the file itself");
+        assert_eq!(find(&mark(9, 4, 50), 8, moved), Err(moved), "one that may be its copy");
+        assert_eq!(find(&mark(9, 4, 50), 8, io::ErrorKind::PermissionDenied), Ok(Found::Gone));
     }
 
     #[test]

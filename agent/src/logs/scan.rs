@@ -3,6 +3,7 @@
 //! Invariants:
 //! - One scan looks at no more than [`ENTRIES_MAX`] folder entries and descends no deeper than [`DEPTH_MAX`].
 //! - A folder that cannot be read is reported and does not keep the others from being read.
+//! - Nothing is told of a file that was looked at under a name that another one has by then.
 
 use globset::{GlobBuilder, GlobMatcher};
 use std::ffi::OsStr;
@@ -11,7 +12,7 @@ use std::io;
 use std::os::unix::fs::DirEntryExt;
 use std::path::{Path, PathBuf};
 
-use super::content::Packing;
+use super::content::{Content, Packing};
 use super::file::{self, Meta};
 
 /// Most folder entries that one scan looks at.
@@ -180,11 +181,38 @@ pub(super) struct Candidate {
     pub(super) meta: Meta,
 }
 
+impl Candidate {
+    /// Opens it, which must still be the file that was listed.
+    ///
+    /// # Errors
+    /// [`is_moved`] where another file or none stands there by now, as while a rotator renames: what was listed says
+    /// nothing then, and the folder has to be listed again.
+    pub(super) fn open(&self) -> io::Result<(Content, Meta)> {
+        match Content::open(&self.path, self.packing) {
+            Ok((_, meta)) if meta.ident != self.meta.ident => Err(moved()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(moved()),
+            opened => opened,
+        }
+    }
+}
+
+fn moved() -> io::Error {
+    io::Error::new(io::ErrorKind::ResourceBusy, "files of its folder are renamed while they are looked at")
+}
+
+/// Whether nothing is wrong but the moment: files were renamed in it.
+pub(super) fn is_moved(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::ResourceBusy
+}
+
 /// The files in the folder of `path` that may be generations of it, and those with one of the given inodes.
 /// With a symbolic link also those in the folder it points to.
 ///
 /// A rotator that renames between the listing and the looks at its files makes one of them miss: what was seen then is
 /// looked at again, until nothing moved.
+///
+/// # Errors
+/// If the folder cannot be listed; [`is_moved`] where files move each time.
 pub(super) fn family(path: &Path, inodes: &[u64]) -> io::Result<Vec<Candidate>> {
     let (mut candidates, mut steady) = family_once(path, inodes)?;
     for _ in 1..LISTINGS_MAX {
@@ -197,7 +225,8 @@ pub(super) fn family(path: &Path, inodes: &[u64]) -> io::Result<Vec<Candidate>> 
         steady = moved_not || (again.len() == candidates.len() && again.iter().zip(&candidates).all(same));
         candidates = again;
     }
-    Ok(candidates)
+    // A file that was missed would be taken for one that is gone, and read again from its begin when it is seen.
+    if steady { Ok(candidates) } else { Err(moved()) }
 }
 
 /// One listing, and whether it is known that nothing moved in it.
@@ -348,6 +377,23 @@ mod tests {
         }
         assert!(Pattern::parse("/a/*/c.log").unwrap().matches(Path::new("/a/b/c.log")));
         assert!(!Pattern::parse("/a/*.log").unwrap().matches(Path::new("/a/b/c.log")));
+    }
+
+    #[test]
+    fn what_moved_since_it_was_listed_is_not_opened() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        for name in ["app.log", "app.log.1", "app.log.2"] {
+            fs::write(at(name), name).unwrap();
+        }
+        let listed = family(&at("app.log"), &[]).unwrap();
+        let opened = |name: &str| listed.iter().find(|candidate| candidate.path == at(name)).unwrap().open();
+        assert!(opened("app.log.1").is_ok());
+        fs::rename(at("app.log.2"), at("app.log.3")).unwrap();
+        fs::rename(at("app.log.1"), at("app.log.2")).unwrap();
+        assert!(is_moved(&opened("app.log.2").unwrap_err()), "another file stands there");
+        assert!(is_moved(&opened("app.log.1").unwrap_err()), "none stands there");
+        assert!(opened("app.log").is_ok());
     }
 
     #[test]

@@ -23,6 +23,9 @@ use super::record::{Joiner, Origin};
 use super::scan;
 use super::shared::{Shared, Unopened};
 
+/// Looks in a row that may meet files being renamed before that is told as trouble.
+const MOVED_MAX: u32 = 20;
+
 /// How to begin with a path that has no stored position.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum FirstLook {
@@ -85,6 +88,8 @@ pub(super) struct Trail {
     incomplete: bool,
     trouble: Option<(&'static str, io::ErrorKind)>,
     waiting: bool,
+    /// Looks in a row that met files being renamed.
+    moved: u32,
     /// The file at the path belongs to another trail.
     yielded: bool,
 }
@@ -130,6 +135,7 @@ impl Trail {
             incomplete: false,
             trouble: None,
             waiting: false,
+            moved: 0,
             yielded: false,
         }
     }
@@ -401,13 +407,15 @@ impl Trail {
             // While generations are missing the look is not over: it was only put off.
             Ok(()) if self.incomplete && !self.yielded => {}
             Ok(()) => {
-                self.waiting = false;
+                (self.waiting, self.moved) = (false, 0);
                 self.recovered("open", shared);
             }
             Err(Unopened::NoRoom) => {
                 self.waiting = true;
                 self.retry_at = Mono(shared.round.mono.0.saturating_add(shared.retry_ms));
             }
+            // A rotator is at work: the next look finds the files where they are then.
+            Err(Unopened::Io(error)) if scan::is_moved(&error) && self.moved < MOVED_MAX => self.moved += 1,
             Err(Unopened::Io(error)) => self.report("open", &error, shared),
         }
     }

@@ -7,10 +7,13 @@ use super::super::content::{Content, Packing};
 use super::super::file::Print;
 use super::super::generation::{Generation, Role};
 use super::super::identity::{self, Found};
-use super::super::position::{GENERATIONS_MAX, Known, Mark, PRINT_BYTES, Sibling};
-use super::super::scan::{self, Candidate, Place};
+use super::super::position::{GENERATIONS_MAX, Ident, Known, Mark, PRINT_BYTES, Sibling};
+use super::super::scan::{self, Candidate, Place, is_moved};
 use super::super::shared::{Shared, Unopened};
 use super::Trail;
+
+/// How often the copy of a truncated file is looked for while files move.
+const COPY_TRIES: usize = 8;
 
 impl Trail {
     /// Compares what changed, before it is decided which files are new: a file that was truncated and then renamed
@@ -35,19 +38,11 @@ impl Trail {
         shared.round.window.forget();
         let old = self.drop_generation(index, shared);
         let mark = old.mark();
-        let candidates = scan::family(&self.path, &[]).unwrap_or_default();
-        let found = identity::find(
-            &mark,
-            &candidates,
-            &self.known,
-            |ident| shared.is_open(ident) || ident.same_inode(mark.ident),
-            |candidate| holds(candidate, &mark),
-        );
-        if let Ok(Found::Copied(at)) = found
-            && let Ok(copy) = self.open(&candidates[at], Role::Rotated, Some(&mark), old.id, shared)
-        {
+        let (candidates, copy) = self.find_copy(&mark, old.id, shared);
+        if let Some(copy) = copy {
             self.generations.insert(index, copy);
-        } else if mark.offset > 0 || identity::unread(&candidates, &self.known, |i| i.same_inode(mark.ident)).is_empty()
+        } else if mark.offset > 0
+            || candidates.as_ref().is_none_or(|candidates| self.has_none_unread(candidates, &mark))
         {
             tracing::warn!(
                 path = %self.path.display(),
@@ -61,8 +56,42 @@ impl Trail {
             let (mut sink, _) = shared.round.sink(&self.origin);
             self.joiner.flush_of(Some(old.id), &mut sink);
         }
-        let discovered = self.discover_among(candidates, shared);
-        self.note(discovered, shared);
+        match candidates {
+            Some(candidates) => {
+                let discovered = self.discover_among(candidates, shared);
+                self.note(discovered, shared);
+            }
+            // What is there is not known now, so nothing is forgotten either.
+            None => self.incomplete = true,
+        }
+    }
+
+    fn has_none_unread(&self, candidates: &[Candidate], mark: &Mark) -> bool {
+        identity::unread(candidates, &self.known, |ident| ident.same_inode(mark.ident)).is_empty()
+    }
+
+    /// The files that are there, where they can be listed, and among them the copy of one that was truncated, opened.
+    /// While files move they are listed again, for a while: the content is gone, and nobody can wait for a better moment.
+    fn find_copy(&self, mark: &Mark, id: u64, shared: &mut Shared) -> (Option<Vec<Candidate>>, Option<Generation>) {
+        for _ in 0..COPY_TRIES {
+            let candidates = match scan::family(&self.path, &[]) {
+                Ok(candidates) => candidates,
+                Err(error) if is_moved(&error) => continue,
+                Err(_) => break,
+            };
+            let taken = |ident: Ident| shared.is_open(ident) || ident.same_inode(mark.ident);
+            let found = identity::find(mark, &candidates, &self.known, taken, |candidate| holds(candidate, mark));
+            let copy = match found {
+                Ok(Found::Copied(at)) => self.open(&candidates[at], Role::Rotated, Some(mark), id, shared).map(Some),
+                Ok(_) => Ok(None),
+                Err(error) => Err(error.into()),
+            };
+            match copy {
+                Err(Unopened::Io(error)) if is_moved(&error) => {}
+                copy => return (Some(candidates), copy.ok().flatten()),
+            }
+        }
+        (None, None)
     }
 
     pub(super) fn discover(&mut self, shared: &mut Shared) -> Result<(), Unopened> {
@@ -123,7 +152,7 @@ impl Trail {
             return false;
         }
         let print = |content: &Content| Print::read(content, size).ok().flatten();
-        let open = |candidate: &Candidate| Content::open(&candidate.path, candidate.packing).ok();
+        let open = |candidate: &Candidate| candidate.open().ok();
         let Some(own) = open(candidate).and_then(|(content, _)| print(&content)) else { return false };
         let current = candidates.iter().find(|candidate| candidate.place == Place::Current).and_then(open);
         let read = self.generations.iter().map(|generation| &generation.content).filter(|content| !content.is_packed());
@@ -202,7 +231,7 @@ impl Trail {
                     self.generations.push(generation);
                     self.dirty = true;
                 }
-                Err(Unopened::Io(error)) if error.kind() == io::ErrorKind::NotFound => self.incomplete = true,
+                Err(Unopened::Io(error)) if is_moved(&error) => self.incomplete = true,
                 Err(Unopened::NoRoom) => {
                     self.incomplete = true;
                     result = Err(Unopened::NoRoom);
@@ -237,10 +266,7 @@ impl Trail {
         if mark.is_none() && shared.open_count >= shared.files_max {
             return Err(Unopened::NoRoom);
         }
-        let (content, meta) = Content::open(&candidate.path, candidate.packing)?;
-        if meta.ident != candidate.meta.ident {
-            return Err(io::Error::from(io::ErrorKind::NotFound).into());
-        }
+        let (content, meta) = candidate.open()?;
         let mut generation = Generation::begin(id, content, meta, role, &shared.round);
         if let Some(mark) = mark {
             if !generation.go_to(mark.offset, mark.skipping)? {
@@ -260,8 +286,7 @@ pub(super) fn rotated(candidates: &[Candidate]) -> impl Iterator<Item = &Candida
 
 /// A rotated file as it is remembered, with its content.
 pub(super) fn sibling_of(candidate: &Candidate) -> Sibling {
-    let content =
-        Content::open(&candidate.path, candidate.packing).and_then(|(content, meta)| content.whole(meta.size));
+    let content = candidate.open().and_then(|(content, meta)| content.whole(meta.size));
     Sibling { content: content.unwrap_or(0), ..candidate.meta.sibling() }
 }
 
@@ -272,7 +297,7 @@ pub(super) fn is_unread_packed(candidate: &Candidate, known: &Known) -> bool {
 
 /// Whether the content of a candidate before a mark's offset is the mark's.
 pub(super) fn holds(candidate: &Candidate, mark: &Mark) -> io::Result<bool> {
-    let (content, _) = Content::open(&candidate.path, candidate.packing)?;
+    let (content, _) = candidate.open()?;
     // The begin first: to look at the end of compressed content takes decompressing all before it.
     let begin = Print::read(&content, mark.offset.min(PRINT_BYTES as u64))?;
     if begin.is_none_or(|begin| begin.digests().0 != mark.head) {
