@@ -85,10 +85,15 @@ impl Rig {
     }
 
     fn wait(&self, numbers: &[u32]) -> anyhow::Result<()> {
-        let expected: BTreeSet<String> = numbers.iter().map(|number| format!("shop_web_{number}")).collect();
+        self.wait_one_of(&[numbers])
+    }
+
+    fn wait_one_of(&self, numbers: &[&[u32]]) -> anyhow::Result<()> {
+        let names = |numbers: &&[u32]| numbers.iter().map(|number| format!("shop_web_{number}")).collect();
+        let expected: Vec<BTreeSet<String>> = numbers.iter().map(names).collect();
         wait_for("the replicas", || {
             let found = self.running()?;
-            ensure!(found == expected, "{found:?} run, {expected:?} are wanted");
+            ensure!(expected.contains(&found), "{found:?} run, {expected:?} are wanted");
             Ok(())
         })
         .with_context(|| self.node.log())
@@ -146,9 +151,9 @@ fn compose_and_its_user_are_not_worked_against() -> anyhow::Result<()> {
     rig.wait(&[1, 2, 3, 4, 5, 6])?;
     rig.node.wait_reason("web", "ValidMetricFound")?;
 
-    // One alone: the load wants it back.
+    // One alone: the load wants it back. It gets the next number where the engine holds the name of the old one still.
     rig.engine.typed("rm --force shop_web_4")?;
-    rig.wait(&[1, 2, 3, 4, 5, 6])?;
+    rig.wait_one_of(&[&[1, 2, 3, 4, 5, 6], &[1, 2, 3, 5, 6, 7]])?;
     assert_eq!(rig.compose("ps -q db")?, db, "the other service runs on");
 
     // Taken down: clones, their volumes and the network go with it, and nothing comes back.
