@@ -1,6 +1,7 @@
 //! Rotation, while the agent runs and while it is down.
 
 use super::*;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 #[test]
 fn a_renamed_file_is_read_to_its_end_and_its_grace() {
@@ -356,4 +357,37 @@ fn a_copy_that_is_being_made_is_not_read_beside_its_original() {
     rig.settle();
     assert_eq!(rig.lines(), ["1", "2", "3", "4"]);
     assert!(rig.losses.is_empty());
+}
+
+#[test]
+fn a_start_amid_renames_takes_no_file_for_another() {
+    const FILES: usize = 6;
+    let mut rig = Rig::new();
+    for n in (0..FILES).rev() {
+        rig.append("app.log", format!("line {n} of one generation\n"));
+        rig.poll_after(100);
+        rig.rename("app.log", &format!("app.log.{}", n + 1));
+    }
+    rig.append("app.log", "the last line\n");
+    rig.poll_after(100);
+    // All names up by one and down again, as fast as it goes.
+    let (folder, stop) = (rig.dir.path().to_owned(), Arc::new(AtomicBool::new(false)));
+    let stopped = stop.clone();
+    let rotator = std::thread::spawn(move || {
+        let at = |n: usize| folder.join(if n == 0 { "app.log".to_owned() } else { format!("app.log.{n}") });
+        while !stopped.load(Ordering::Relaxed) {
+            (0..=FILES).rev().for_each(|n| fs::rename(at(n), at(n + 1)).unwrap());
+            (0..=FILES).for_each(|n| fs::rename(at(n + 1), at(n)).unwrap());
+        }
+    });
+    for _ in 0..100 {
+        rig.restart();
+        rig.poll_after(100);
+    }
+    stop.store(true, Ordering::Relaxed);
+    rotator.join().unwrap();
+    rig.restart();
+    rig.settle();
+    assert_eq!(rig.losses(), []);
+    assert_eq!(rig.lines().len(), FILES + 1, "each once: {:?}", rig.lines());
 }
