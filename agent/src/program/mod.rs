@@ -13,6 +13,9 @@
 mod said;
 mod sweep;
 
+#[cfg(test)]
+pub(crate) use sweep::lives;
+
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
 use said::Said;
 use std::io;

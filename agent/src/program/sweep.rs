@@ -155,6 +155,15 @@ fn has_variables(process: &Path) -> bool {
     is_alive && !is_kernels && !has_none
 }
 
+/// Whether a process, by the text of its number, lives: one that is dead does not, nor one that is ending and held up.
+#[cfg(test)]
+pub(crate) fn lives(pid: &str) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
+    let fields: Vec<&str> = stat.rsplit_once(')').map_or("", |(_, fields)| fields).split_ascii_whitespace().collect();
+    let is_ending = fields.get(6).and_then(|flags| flags.parse::<u64>().ok()).is_some_and(|flags| flags & ENDING != 0);
+    !fields.is_empty() && !["Z", "X"].contains(&fields[0]) && !is_ending
+}
+
 /// The first process of a container inherits the orphans and has to take note of their end, or they stay as zombies.
 fn bury<'a>(all: impl Iterator<Item = WaitId<'a>>) {
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;

@@ -1,4 +1,5 @@
 use super::*;
+use crate::program::lives;
 use std::os::unix::fs::PermissionsExt;
 
 struct Script {
@@ -22,12 +23,6 @@ impl Script {
     fn file(&self, name: &str) -> String {
         std::fs::read_to_string(self.folder.path().join(name)).unwrap_or_default()
     }
-}
-
-/// Whether a process of that id lives; a zombie does not.
-fn lives(pid: &str) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
-    stat.rsplit_once(')').is_some_and(|(_, rest)| !rest.trim_start().starts_with('Z'))
 }
 
 #[tokio::test]
