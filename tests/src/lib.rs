@@ -14,6 +14,7 @@ pub mod routing;
 pub mod scaled;
 pub mod sim;
 pub mod site;
+pub mod stall;
 pub mod systemd;
 pub mod torture;
 pub mod vectors;

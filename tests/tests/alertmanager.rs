@@ -6,6 +6,7 @@ use anyhow::{Context, ensure};
 use serde_json::Value;
 use skerry_tests::peers::is_installed;
 use skerry_tests::routing::{Act, Place, Scene, Session, alert, compare, lines, play};
+use skerry_tests::stall::play_again;
 use std::time::Duration;
 
 fn alerts(at: u64, labels: &[&str]) -> (u64, Act) {
@@ -27,26 +28,15 @@ fn same(scene: &Scene, notices: usize) -> anyhow::Result<()> {
         eprintln!("SKIPPED {}: install the Debian package prometheus-alertmanager", scene.name);
         return Ok(());
     }
-    let mut tries = 0;
-    loop {
-        tries += 1;
+    // Acts stand half a second from the flushes beside them: one that comes late at one of the two changes what is told.
+    play_again(Duration::from_millis(100), || {
         let folder = tempfile::tempdir()?;
         let told = play(scene, &[ours(), Place::Alertmanager], folder.path())?;
-        let agreed = compare(&told[0], &told[1]).with_context(|| scene.name).and_then(|count| {
-            ensure!(count == notices, "{count} notices, not {notices}:\n{}", lines(&told[1]));
-            Ok(())
-        });
-        match agreed {
-            // A machine that stands still for half a second moves an act behind a flush of one of the two. Who behaves
-            // differently does so each time.
-            Err(error) if tries < TRIES => eprintln!("{}, again after: {error:#}", scene.name),
-            agreed => return agreed,
-        }
-    }
+        let count = compare(&told[0], &told[1]).with_context(|| scene.name)?;
+        ensure!(count == notices, "{count} notices, not {notices}:\n{}", lines(&told[1]));
+        Ok(())
+    })
 }
-
-/// How often a scene is played at most, until both tell the same.
-const TRIES: u32 = 3;
 
 const TREE: &str = "
 route:

@@ -131,7 +131,7 @@ fn a_node_s_samples_are_the_same_at_prometheus_and_victoria_metrics() -> anyhow:
         merged
     };
     // What the centre says of the node goes on while this looks.
-    let sent = "{node=\"pi-4\",__name__!~\"skerry_fleet_.+|ALERTS.*\"}";
+    let sent = "{node=\"pi-4\",__name__!~\"skerry_fleet_.+\"}";
     let all = &format!("{sent}[10m]");
     // A batch that the node sent before it stopped may be stored after the target was seen to have everything.
     let at_home = wait_for("everything to be at Prometheus", || {
