@@ -47,9 +47,14 @@ fn exposition(settings: &[String]) -> Option<String> {
 }
 
 /// Series as they are written, but without the value; scientific notation and order do not matter here.
+///
+/// Without the speed of an interface that does not know it (bridges, virtual cards): the peer shows minus one megabit,
+/// and we show nothing. Which interfaces there are is the machine's affair, so this is told by the value.
 fn series_of(exposition: &str) -> BTreeSet<String> {
     let lines = exposition.lines().filter(|line| !line.starts_with('#'));
-    lines.filter_map(|line| line.rsplit_once(' ')).map(|(series, _)| without_empty(series)).collect()
+    let is_unknown = |series: &str, value: &str| series.starts_with("node_network_speed_bytes{") && value == "-125000";
+    let told = lines.filter_map(|line| line.rsplit_once(' ')).filter(|(series, value)| !is_unknown(series, value));
+    told.map(|(series, _)| without_empty(series)).collect()
 }
 
 /// A series without its empty labels: they are the same as none, and the peer writes them.
