@@ -29,6 +29,8 @@ mod seat;
 mod series;
 mod task;
 #[cfg(test)]
+mod task_tests;
+#[cfg(test)]
 mod tests;
 mod turns;
 mod view;
