@@ -171,7 +171,7 @@ mod tests {
         let vitals = Vitals::idle(Clock::system(), store);
         let (done_in, done) = mpsc::sync_channel(1);
         std::thread::spawn(move || {
-            (0..2_000).for_each(|_| drop(vitals.facts()));
+            (0..20_000).for_each(|_| drop(vitals.facts()));
             let _ = done_in.send(());
         });
         let writes = std::thread::spawn(move || {
