@@ -23,6 +23,7 @@ const IDLE_PART: u64 = 10;
 
 /// Metrics that [`NodeCapacity::note`] takes, for a selector `{__name__=~"…"}`.
 pub const METRICS: &[&str] = &[
+    "kube_deployment_spec_replicas",
     "kube_horizontalpodautoscaler_spec_min_replicas",
     "kube_horizontalpodautoscaler_spec_max_replicas",
     "kube_horizontalpodautoscaler_status_current_replicas",
@@ -50,6 +51,8 @@ pub struct NodeCapacity {
     pub used: Resources,
     /// Its policies, by name.
     pub policies: BTreeMap<String, PolicyCapacity>,
+    /// Whether a workload of its own is to run on it, which no other node would take over.
+    pub has_workloads: bool,
 }
 
 /// A policy of a node.
@@ -95,6 +98,7 @@ impl NodeCapacity {
             "skerry_scaling_allocatable_memory_bytes" => self.allocatable.memory_bytes = whole,
             "skerry_scaling_used_cpu_cores" => self.used.cpu_milli = milli,
             "skerry_scaling_used_memory_bytes" => self.used.memory_bytes = whole,
+            "kube_deployment_spec_replicas" => self.has_workloads |= whole > 0,
             _ => {
                 let name = match series.value("horizontalpodautoscaler") {
                     "" => series.value("policy"),
@@ -152,9 +156,10 @@ impl NodeCapacity {
         self.room().plus(self.requested())
     }
 
-    /// Whether no policy has a replica here, and little else runs.
+    /// Whether neither a policy nor a workload has a replica here, and little else runs.
     fn is_idle(&self) -> bool {
-        let has_none = self.policies.values().all(|policy| policy.current == 0 && policy.pending == 0);
+        let has_none =
+            !self.has_workloads && self.policies.values().all(|policy| policy.current == 0 && policy.pending == 0);
         has_none && self.allocatable.cpu_milli > 0 && self.used.cpu_milli <= self.allocatable.cpu_milli / IDLE_PART
     }
 }
@@ -182,9 +187,10 @@ pub struct SiteCapacity {
     pub needs_nodes: u32,
     /// Policies of which one replica is larger than any node of the site.
     pub too_large: Vec<String>,
-    /// How many of its present nodes would do for all that runs and is pending; `None` where all together do not.
+    /// How many of its present nodes would do for all that runs and is pending, those with workloads of their own among
+    /// them; `None` where all together do not.
     pub would_do_with: Option<u32>,
-    /// Nodes without a replica of a policy and with little use.
+    /// Nodes without a replica of a policy or a workload, and with little use.
     pub idle: Vec<String>,
 }
 

@@ -51,17 +51,20 @@ pub(super) fn new_nodes(mut items: Vec<Item<'_>>, size: Resources) -> u32 {
     nodes
 }
 
-/// How many of the nodes, the largest first, hold the items; `None` where all together do not.
+/// How many of the nodes, those with workloads first and then the largest, hold the items; `None` where all together do
+/// not. Nodes with workloads of their own stay in any case.
 pub(super) fn would_do_with(items: Vec<Item<'_>>, nodes: &[&NodeCapacity], whole: Resources) -> Option<u32> {
-    let mut sizes: Vec<Resources> = nodes.iter().map(|node| node.size()).collect();
-    sizes.sort_by_key(|size| Reverse(part(*size, whole)));
+    let mut nodes = nodes.to_vec();
+    nodes.sort_by_key(|node| Reverse((node.has_workloads, part(node.size(), whole))));
+    let staying = nodes.iter().take_while(|node| node.has_workloads).count();
+    let sizes: Vec<Resources> = nodes.iter().map(|node| node.size()).collect();
     let do_for = |count: usize| pack(&mut items.clone(), &mut sizes[..count].to_vec(), whole).is_empty();
     if !do_for(sizes.len()) {
         return None;
     }
-    let (mut too_few, mut enough) = (0, sizes.len());
-    if do_for(0) {
-        return Some(0);
+    let (mut too_few, mut enough) = (staying, sizes.len());
+    if do_for(staying) {
+        return u32::try_from(staying).ok();
     }
     while enough - too_few > 1 {
         let middle = too_few.midpoint(enough);

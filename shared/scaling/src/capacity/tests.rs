@@ -55,6 +55,8 @@ fn series_become_a_node() {
         series("skerry_scaling_allocatable_memory_bytes", &[], 1e9),
         series("skerry_scaling_used_cpu_cores", &[], 1.5),
         series("skerry_scaling_used_memory_bytes", &[], 5e8),
+        series("kube_deployment_spec_replicas", &[("deployment", "shop")], 2.0),
+        series("kube_deployment_spec_replicas", &[("deployment", "off")], 0.0),
         // Passed over.
         series("node_load1", &[("policy", "load")], 1.0),
         series("skerry_scaling_pending_replicas", &[], 3.0),
@@ -74,6 +76,7 @@ fn series_become_a_node() {
         request: Resources { cpu_milli: 250, memory_bytes: MIB },
     };
     assert_eq!(node.policies, BTreeMap::from([("web".to_owned(), web)]));
+    assert!(node.has_workloads);
     assert_eq!(node.allocatable, Resources { cpu_milli: 4000, memory_bytes: 1_000_000_000 });
     assert_eq!(node.used, Resources { cpu_milli: 1500, memory_bytes: 500_000_000 });
     assert_eq!(node.requested(), Resources { cpu_milli: 750, memory_bytes: 3 * MIB });
@@ -156,6 +159,26 @@ fn sites_are_told_apart_and_idle_nodes_named() {
     assert_eq!((north.requested, north.free), (size(200, 200), size(7800, 1400)));
     assert_eq!(summarize(&nodes, None).len(), 1);
     assert_eq!(summarize(&[], Some("site")), []);
+}
+
+#[test]
+fn a_node_with_a_workload_is_neither_idle_nor_given_up() {
+    let quiet = |name: &str, mib: u64, policies: &[(&str, u32, u32, i32, u64)]| NodeCapacity {
+        used: size(100, 100),
+        ..node(name, "", mib, 100, policies)
+    };
+    let web = &[("web", 2, 0, 0, 100)];
+    let mut nodes = [quiet("small", 500, &[]), quiet("other", 500, &[]), quiet("large", 2000, web)];
+    let site = one(&nodes);
+    assert_eq!((site.would_do_with, site.idle), (Some(1), vec!["small".to_owned(), "other".to_owned()]));
+    nodes[0].has_workloads = true;
+    let site = one(&nodes);
+    assert_eq!((site.would_do_with, site.idle), (Some(1), vec!["other".to_owned()]), "web would fit on it too");
+    nodes[1].has_workloads = true;
+    assert_eq!((one(&nodes).would_do_with, one(&nodes).idle), (Some(2), Vec::new()));
+    // Its replicas need more than the nodes that stay.
+    nodes[2].policies.get_mut("web").unwrap().current = 12;
+    assert_eq!(one(&nodes).would_do_with, Some(3));
 }
 
 proptest! {
