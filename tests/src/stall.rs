@@ -18,16 +18,17 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// # Errors
 /// The last one of `play`; what the watch needs to write to the disk.
 pub fn play_again<T>(limit: Duration, mut play: impl FnMut() -> anyhow::Result<T>) -> anyhow::Result<T> {
-    for left in (0..TRIES).rev() {
+    let mut tries = 0;
+    loop {
+        tries += 1;
         let (played, longest) = watched(&mut play)?;
         match played {
-            Err(error) if left > 0 && longest >= limit => {
+            Err(error) if tries < TRIES && longest >= limit => {
                 eprintln!("played again, for the machine stood still for {longest:?}: {error:#}");
             }
             played => return played,
         }
     }
-    unreachable!("the last try returns")
 }
 
 /// What came of it, and for how long a thread that sleeps, writes and syncs was held up at most meanwhile.

@@ -46,15 +46,13 @@ fn exposition(settings: &[String]) -> Option<String> {
     Some(body)
 }
 
-/// Series as they are written, but without the value; scientific notation and order do not matter here.
+/// Series of the peer as they are written, and their values.
 ///
 /// Without the speed of an interface that does not know it (bridges, virtual cards): the peer shows minus one megabit,
-/// and we show nothing. Which interfaces there are is the machine's affair, so this is told by the value.
-fn series_of(exposition: &str) -> BTreeSet<String> {
-    let lines = exposition.lines().filter(|line| !line.starts_with('#'));
-    let is_unknown = |series: &str, value: &str| series.starts_with("node_network_speed_bytes{") && value == "-125000";
-    let told = lines.filter_map(|line| line.rsplit_once(' ')).filter(|(series, value)| !is_unknown(series, value));
-    told.map(|(series, _)| without_empty(series)).collect()
+/// and we show nothing.
+fn samples_of(exposition: &str) -> impl Iterator<Item = (&str, &str)> {
+    let samples = exposition.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.rsplit_once(' '));
+    samples.filter(|(series, value)| !(series.starts_with("node_network_speed_bytes{") && *value == "-125000"))
 }
 
 /// A series without its empty labels: they are the same as none, and the peer writes them.
@@ -81,7 +79,7 @@ fn series_and_types_are_node_exporters() {
     };
     let types: BTreeMap<&str, &str> =
         theirs.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' ')).collect();
-    let theirs = series_of(&theirs);
+    let theirs: BTreeSet<String> = samples_of(&theirs).map(|(series, _)| without_empty(series)).collect();
     let collected = collector.collect(UnixMillis(2), &Arc::default());
     assert_eq!(collected.failures, []);
     let mut ours = BTreeSet::new();
@@ -160,7 +158,6 @@ fn known_difference(series: &str) -> Option<&'static str> {
         () if of(&["node_time_seconds", "node_timex_", "node_filesystem_avail", "node_filesystem_f"]) => "moves on",
         () if of(&["node_os_"]) => "the peer reads the machine's own /etc",
         () if of(&["node_selinux_"]) => "the peer asks the machine's own mounts",
-        () if of(&["node_network_speed_bytes{device=\"bond0\"}"]) => "the peer shows an unknown speed as minus one",
         () if of(&["node_netstat_TcpExt_TCPOFOQueue", "node_netstat_TcpExt_TCPRcvQDrop"]) => "of later versions",
         () if of(&["node_network_info"]) => "later versions of the peer have the label adminstate",
         () if of(&["node_nfsd_requests_total"])
@@ -200,10 +197,7 @@ fn values_over_the_same_files_are_node_exporters() {
         theirs.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' ')).collect();
     // The energy counters' path is the node's own with us, and with them the one that they were given.
     let root_text = root.display().to_string();
-    let theirs: BTreeMap<String, f64> = theirs
-        .lines()
-        .filter(|line| !line.starts_with('#'))
-        .filter_map(|line| line.rsplit_once(' '))
+    let theirs: BTreeMap<String, f64> = samples_of(&theirs)
         .map(|(series, value)| (without_empty(&series.replace(&root_text, "")), value.parse().unwrap()))
         .collect();
     let roots = Roots { proc: root.join("proc"), sys: root.join("sys"), rootfs: root.into() };

@@ -30,3 +30,5 @@ pub use memory::Memory;
 pub use sources::{Sources, read as read_text};
 pub use stats::{GroupStats, RuleStats};
 pub use task::{RulesError, RulesTask};
+#[cfg(test)]
+pub(crate) use tests::Nothing;

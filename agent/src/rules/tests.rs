@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 const RULES: &str = "groups:\n- name: g\n  interval: 1s\n  rules:\n  - {record: twice, expr: 2 * temp}\n  - {alert: Hot, expr: twice > 100}\n";
 
 /// A store that has nothing.
-struct Nothing;
+pub(crate) struct Nothing;
 
 impl Source for Nothing {
     fn select(&self, _: &[Matcher], _: UnixMillis, _: UnixMillis, _: u64) -> Result<Vec<Selected>, SourceError> {

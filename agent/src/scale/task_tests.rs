@@ -7,10 +7,9 @@ use super::task::ScaleTask;
 use crate::actuate::{Acting, Actuator};
 use crate::board::Board;
 use crate::clock::{Clock, ManualClock};
-use crate::rules::Memory;
+use crate::rules::{Memory, Nothing};
 use crate::store;
-use skerry_model::UnixMillis;
-use skerry_promql::{Matcher, Selected, Source, SourceError};
+use skerry_model::{Observation, UnixMillis};
 use skerry_scaling::policy::ScalingPolicy;
 use skerry_scaling::target::{Observed, TargetKind, TargetRef};
 use std::sync::Arc;
@@ -19,16 +18,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+/// Shorter than any pause of the task, so that none is jumped over.
 const STEP: Duration = Duration::from_millis(50);
-
-/// A store that has nothing.
-struct Nothing;
-
-impl Source for Nothing {
-    fn select(&self, _: &[Matcher], _: UnixMillis, _: UnixMillis, _: u64) -> Result<Vec<Selected>, SourceError> {
-        Ok(Vec::new())
-    }
-}
 
 /// A target that counts who looks at it.
 #[derive(Default)]
@@ -55,7 +46,7 @@ struct Rig {
     stop: CancellationToken,
     running: tokio::task::JoinHandle<Result<(), super::ScaleError>>,
     _folder: tempfile::TempDir,
-    _latest: watch::Sender<Arc<Vec<skerry_model::Observation>>>,
+    _latest: watch::Sender<Arc<Vec<Observation>>>,
 }
 
 impl Rig {
@@ -107,11 +98,8 @@ impl Rig {
 #[tokio::test(start_paused = true)]
 async fn the_first_round_waits_for_a_measurement_of_this_run() {
     let rig = Rig::start();
-    assert_eq!(
-        rig.pass(Duration::from_secs(7)).await,
-        0,
-        "nothing is measured yet, which a busy machine may be late with"
-    );
+    // A busy machine may be late with its first measurement.
+    assert_eq!(rig.pass(Duration::from_secs(7)).await, 0);
     rig.board.write(|entries| entries.last_round = Some((UnixMillis(1), 1)));
     assert_eq!(rig.pass(Duration::from_secs(1)).await, 1);
     rig.end().await;
