@@ -168,16 +168,16 @@ fn a_node_with_a_workload_is_neither_idle_nor_given_up() {
         ..node(name, "", mib, 100, policies)
     };
     let web = &[("web", 2, 0, 0, 100)];
-    let mut nodes = [quiet("small", 500, &[]), quiet("other", 500, &[]), quiet("large", 2000, web)];
+    let mut nodes = [quiet("large", 2000, web), quiet("small", 500, &[]), quiet("other", 500, &[])];
     let site = one(&nodes);
     assert_eq!((site.would_do_with, site.idle), (Some(1), vec!["small".to_owned(), "other".to_owned()]));
-    nodes[0].has_workloads = true;
+    nodes[1].has_workloads = true;
     let site = one(&nodes);
     assert_eq!((site.would_do_with, site.idle), (Some(1), vec!["other".to_owned()]), "web would fit on it too");
-    nodes[1].has_workloads = true;
+    nodes[2].has_workloads = true;
     assert_eq!((one(&nodes).would_do_with, one(&nodes).idle), (Some(2), Vec::new()));
     // Its replicas need more than the nodes that stay.
-    nodes[2].policies.get_mut("web").unwrap().current = 12;
+    nodes[0].policies.get_mut("web").unwrap().current = 12;
     assert_eq!(one(&nodes).would_do_with, Some(3));
 }
 
